@@ -1,0 +1,1 @@
+"""Everything that runs: configuration, training, sampling, evaluation, grids, reports and the command line."""
