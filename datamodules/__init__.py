@@ -1,1 +1,7 @@
+"""Data sets, their batches, their order and their augmentation."""
 
+from datamodules.base import DataModule, Rows, Split
+from datamodules.order import Sequential, TrainingOrder, positions
+from datamodules.spec import DataSpec
+
+__all__ = ["DataModule", "DataSpec", "Rows", "Sequential", "Split", "TrainingOrder", "positions"]
