@@ -1,0 +1,23 @@
+"""Distances between sets of samples, over features (N, D)."""
+
+from experiments.metrics.base import Metric, SampleFeatures
+from experiments.metrics.energy import EnergyDistance, energy_distance
+from experiments.metrics.frechet import FrechetDistance, frechet_distance
+from experiments.metrics.kernel import KernelDistance, kernel_distance
+from experiments.metrics.manifold import PrecisionRecall, precision_recall
+from experiments.metrics.nearest import Memorisation, memorisation
+
+__all__ = [
+    "EnergyDistance",
+    "FrechetDistance",
+    "KernelDistance",
+    "Memorisation",
+    "Metric",
+    "PrecisionRecall",
+    "SampleFeatures",
+    "energy_distance",
+    "frechet_distance",
+    "kernel_distance",
+    "memorisation",
+    "precision_recall",
+]
