@@ -1,0 +1,82 @@
+"""What every backbone is: a network (z, t, condition, step) → output of z's shape."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from backbones.checks import check_parts
+from backbones.condition import Complete, Condition, complete
+from backbones.initialisation import Rules, initialise
+from backbones.spec import Spec
+
+__all__ = ["Backbone", "Complete", "Condition", "Spec"]
+
+
+class Backbone(nn.Module, ABC):
+    """A network, called as ``network(z, t, condition, step)``.
+
+    A subclass names the parts of a condition that it ``takes``, gives its paper's initialisation as ``rules`` and
+    computes its output in :meth:`compute`. It has no buffers: tables are computed where they are used, so that a
+    copy, a meta-device build or a sharded load holds nothing but parameters. Parameters hold arbitrary values until
+    :meth:`initialise` or a checkpoint sets them.
+
+    Args:
+        spec: shape of the data and of its condition; filled in by the framework.
+        step: whether the network is told the step size; filled in by the framework.
+
+    Raises:
+        ValueError: the data's condition has a part that this family does not take.
+    """
+
+    version: ClassVar[int] = 1
+    takes: ClassVar[tuple[str, ...]] = ()
+    rules: ClassVar[Rules] = ()
+
+    def __init__(self, spec: Spec, *, step: bool = False) -> None:
+        super().__init__()
+        check_parts(type(self).__name__, spec, self.takes)
+        self.spec = spec
+        self.step = step
+
+    @abstractmethod
+    def compute(self, z: Tensor, t: Tensor, condition: Complete, step: Tensor | None) -> Tensor:
+        """The output (B, *shape), given checked inputs, z being in the parameters' dtype."""
+
+    def forward(self, z: Tensor, t: Tensor, condition: Condition | None = None, step: Tensor | None = None) -> Tensor:
+        """Evaluate the network.
+
+        Args:
+            z: (B, *spec.shape) noisy samples, of any floating dtype.
+            t: (B,) path time, or whatever noise label the head asks for.
+            condition: None (null in every row) or a dict that holds every part of the spec's condition; rows marked
+                in its ``drop`` (B,) or (B, parts) are null.
+            step: (B,) step sizes d ≥ 0 in path time, where the network was built with ``step=True``.
+
+        Returns:
+            (B, *spec.shape) the raw output, in z's dtype.
+
+        Raises:
+            ValueError: a shape or a condition that the network was not built for.
+        """
+        self._check(z, t, step)
+        inputs = z.to(next(self.parameters()).dtype)
+        return self.compute(inputs, t, complete(condition, self.spec, inputs), step).to(z.dtype)
+
+    def initialise(self, seed: int) -> None:
+        """Set every parameter from (seed, its qualified name) alone, by the published rules; the output is then 0."""
+        initialise(self, self.rules, seed)
+
+    def _check(self, z: Tensor, t: Tensor, step: Tensor | None) -> None:
+        shape, batch = tuple(self.spec.shape), z.shape[0]
+        if tuple(z.shape[1:]) != shape:
+            raise ValueError(f"z has shape {tuple(z.shape)}; this network takes (B, {', '.join(map(str, shape))})")
+        if tuple(t.shape) != (batch,):
+            raise ValueError(f"t has shape {tuple(t.shape)}; it must be ({batch},)")
+        if (step is not None) != self.step:
+            given = "was given a step" if step is not None else "was given no step"
+            raise ValueError(f"the network {given}, but was built with step={self.step}")
+        if step is not None and tuple(step.shape) != (batch,):
+            raise ValueError(f"step has shape {tuple(step.shape)}; it must be ({batch},)")

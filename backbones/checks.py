@@ -1,0 +1,44 @@
+"""Refusing sizes that a network cannot have, with what was given and what is allowed."""
+
+from __future__ import annotations
+
+from backbones.spec import Spec, parts_of
+
+
+def check_parts(family: str, spec: Spec, takes: tuple[str, ...]) -> None:
+    """Refuse data whose condition has a part that the family has no parameters for."""
+    foreign = [part for part in parts_of(spec) if part not in takes]
+    if foreign:
+        raise ValueError(
+            f"{family} takes {' and '.join(takes) or 'no condition'}, but the data has {', '.join(foreign)}"
+        )
+
+
+def check_positive(**sizes: float) -> None:
+    """Refuse a size that is not above 0."""
+    for name, size in sizes.items():
+        if not size > 0:
+            raise ValueError(f"{name}={size}; allowed: above 0")
+
+
+def check_heads(width: int, heads: int) -> None:
+    """Refuse heads that do not divide the width."""
+    if heads < 1 or width % heads:
+        allowed = [n for n in range(1, min(width, 64) + 1) if width % n == 0]
+        raise ValueError(f"heads={heads} does not divide width={width}; allowed: {', '.join(map(str, allowed))}")
+
+
+def check_patches(family: str, shape: tuple[int, ...], patch: int) -> None:
+    """Refuse data that has no patches, and a patch size that does not divide every side."""
+    if not 2 <= len(shape) <= 4:
+        raise ValueError(
+            f"{family} cuts samples of shape (C, L), (C, H, W) or (C, T, H, W) into patches, and {shape} has "
+            "none; use backbone=MLP"
+        )
+    sides = shape[1:]
+    if patch < 1 or any(side % patch for side in sides):
+        allowed = [p for p in range(1, min(sides) + 1) if all(side % p == 0 for side in sides)]
+        raise ValueError(
+            f"patch={patch} does not divide the sample's sides {'×'.join(map(str, sides))}; "
+            f"allowed: {', '.join(map(str, allowed))}"
+        )

@@ -1,0 +1,128 @@
+"""DiT: a transformer on patches, conditioned by adaLN-Zero.
+
+Peebles and Xie, "Scalable Diffusion Models with Transformers", 2022 (arXiv 2212.09748). Parameter names follow the
+public checkpoints. Shapes: B batch, N tokens, D width.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from backbones.base import Backbone, Complete, Spec
+from backbones.checks import check_heads, check_patches, check_positive
+from backbones.initialisation import Rules, normal, xavier_uniform, zeros
+from backbones.layers.attention import Attention
+from backbones.layers.embedding import LabelEmbedding, StepEmbedding, TimeEmbedding
+from backbones.layers.feed_forward import FeedForward
+from backbones.layers.modulation import FinalLayer, gated, modulate, modulation, norm
+from backbones.layers.patching import PatchEmbed, grid_of, patch_features, unpatchify
+from backbones.layers.positions import check_positions, grid_positions
+
+
+class DiTBlock(nn.Module):
+    """Self-attention and feed-forward, each behind a modulated norm and a gate that starts at zero."""
+
+    def __init__(self, *, width: int, heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.norm1 = norm(width)
+        self.attn = Attention(width=width, heads=heads)
+        self.norm2 = norm(width)
+        self.mlp = FeedForward(width=width, ratio=mlp_ratio)
+        self.adaLN_modulation = modulation(width, 6)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Tokens (B, N, D) and vector (B, D) to tokens (B, N, D)."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation(y).chunk(6, dim=1)
+        x = gated(x, gate1, self.attn(modulate(self.norm1(x), shift1, scale1)))
+        return gated(x, gate2, self.mlp(modulate(self.norm2(x), shift2, scale2)))
+
+
+class DiT(Backbone):
+    """DiT (Peebles and Xie 2022): transformer on patches with adaLN-Zero; labels or no condition.
+
+    The vector y = time + label (+ step) modulates every block. Position codes are fixed. The published parameter
+    counts include the N·D position codes, which are no parameters here; the published output also has a second half
+    for a learned variance, which no objective here asks for.
+
+    Args:
+        spec: shape (C, L), (C, H, W) or (C, T, H, W) and number of classes; filled in by the framework.
+        step: whether the network is told the step size; filled in by the framework.
+        patch: the side of a patch; divides every side of a sample.
+        width: D, a multiple of heads and of 2·(number of axes).
+        depth: number of blocks.
+        heads: attention heads.
+        mlp_ratio: hidden width of a block's MLP divided by D.
+        time_scale: what t is multiplied by before its sine-cosine code.
+
+    Raises:
+        ValueError: a size that does not fit, or data with context or a pooled vector.
+    """
+
+    takes: ClassVar[tuple[str, ...]] = ("label",)
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "DiT-S/2": {"patch": 2, "width": 384, "depth": 12, "heads": 6},
+        "DiT-S/4": {"patch": 4, "width": 384, "depth": 12, "heads": 6},
+        "DiT-S/8": {"patch": 8, "width": 384, "depth": 12, "heads": 6},
+        "DiT-B/2": {"patch": 2, "width": 768, "depth": 12, "heads": 12},
+        "DiT-B/4": {"patch": 4, "width": 768, "depth": 12, "heads": 12},
+        "DiT-B/8": {"patch": 8, "width": 768, "depth": 12, "heads": 12},
+        "DiT-L/2": {"patch": 2, "width": 1024, "depth": 24, "heads": 16},
+        "DiT-L/4": {"patch": 4, "width": 1024, "depth": 24, "heads": 16},
+        "DiT-L/8": {"patch": 8, "width": 1024, "depth": 24, "heads": 16},
+        "DiT-XL/2": {"patch": 2, "width": 1152, "depth": 28, "heads": 16},
+        "DiT-XL/4": {"patch": 4, "width": 1152, "depth": 28, "heads": 16},
+        "DiT-XL/8": {"patch": 8, "width": 1152, "depth": 28, "heads": 16},
+    }
+    rules: ClassVar[Rules] = (
+        ("*adaLN_modulation.1.*", zeros),
+        ("final_layer.linear.*", zeros),
+        ("step_embedder.mlp.2.*", zeros),
+        ("*_embedder.mlp.*.weight", normal(0.02)),
+        ("*.embedding_table.weight", normal(0.02)),
+        ("*.bias", zeros),
+        ("*.weight", xavier_uniform),
+    )
+
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        step: bool = False,
+        patch: int = 4,
+        width: int = 96,
+        depth: int = 4,
+        heads: int = 3,
+        mlp_ratio: float = 4.0,
+        time_scale: float = 1000.0,
+    ) -> None:
+        super().__init__(spec, step=step)
+        check_positive(width=width, depth=depth, mlp_ratio=mlp_ratio, time_scale=time_scale)
+        check_patches("DiT", spec.shape, patch)
+        check_heads(width, heads)
+        dims = len(spec.shape) - 1
+        check_positions("DiT", width, dims)
+        self.patch, self.width, self.depth, self.heads = patch, width, depth, heads
+        self.mlp_ratio, self.time_scale = mlp_ratio, time_scale
+        self.x_embedder = PatchEmbed(channels=spec.shape[0], patch=patch, width=width, dims=dims)
+        self.t_embedder = TimeEmbedding(width=width, scale=time_scale)
+        self.y_embedder = LabelEmbedding(classes=spec.num_classes, width=width) if spec.num_classes else None
+        self.step_embedder = StepEmbedding(width=width, scale=time_scale) if step else None
+        self.blocks = nn.ModuleList([DiTBlock(width=width, heads=heads, mlp_ratio=mlp_ratio) for _ in range(depth)])
+        self.final_layer = FinalLayer(width=width, outputs=patch_features(spec.shape, patch))
+
+    def compute(self, z: Tensor, t: Tensor, condition: Complete, step: Tensor | None) -> Tensor:
+        """Embed, pass through the blocks, lay the patches out again."""
+        grid = grid_of(tuple(z.shape[1:]), self.patch)
+        y = self.t_embedder(t)
+        if self.y_embedder is not None:
+            y = y + self.y_embedder(condition.value["label"], condition.drop["label"])
+        if self.step_embedder is not None:
+            assert step is not None
+            y = y + self.step_embedder(step)
+        x = self.x_embedder(z)
+        x = x + grid_positions(grid, self.width, device=x.device, dtype=x.dtype)
+        for block in self.blocks:
+            x = block(x, y)
+        return unpatchify(self.final_layer(x, y), grid, self.patch)

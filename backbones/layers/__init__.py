@@ -1,0 +1,1 @@
+"""The layers that the backbones share, one idea per file."""

@@ -1,0 +1,65 @@
+"""Multi-head attention, in pieces, so that several token streams can attend jointly.
+
+Shapes: B batch, N tokens, D width, h heads, k = D/h the width of a head.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+Heads = tuple[Tensor, Tensor, Tensor]
+"""Queries, keys and values, each (B, h, N, k)."""
+
+
+class Attention(nn.Module):
+    """Self-attention softmax(QKᵀ/√k)·V (Vaswani et al. 2017, eq. 1), with its projections.
+
+    Args:
+        width: D.
+        heads: h, a divisor of D.
+        qkv_bias: whether the joint projection to Q, K, V has a bias.
+        qk_norm: RMS-normalise each head's queries and keys with a learned scale (SD3 §5.3.2; for bf16 stability).
+        project: whether there is an output projection (the last context block of MM-DiT has none).
+    """
+
+    def __init__(
+        self, *, width: int, heads: int, qkv_bias: bool = True, qk_norm: bool = False, project: bool = True
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width, bias=qkv_bias)
+        self.ln_q = nn.RMSNorm(width // heads, eps=1e-6) if qk_norm else nn.Identity()
+        self.ln_k = nn.RMSNorm(width // heads, eps=1e-6) if qk_norm else nn.Identity()
+        self.proj = nn.Linear(width, width) if project else nn.Identity()
+
+    def split(self, x: Tensor) -> Heads:
+        """Project tokens (B, N, D) to queries, keys and values, each (B, h, N, k)."""
+        batch, tokens, width = x.shape
+        qkv = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        return self.ln_q(q).to(v.dtype), self.ln_k(k).to(v.dtype), v
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Let tokens (B, N, D) attend to one another; (B, N, D)."""
+        return self.proj(attend(*self.split(x)))
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Attention over all heads, merged.
+
+    Args:
+        q, k, v: (B, h, N, k).
+        mask: (B, 1, 1, N) bool, True where a key may be attended to; None for all.
+
+    Returns:
+        (B, N, D) the heads' results side by side.
+    """
+    return scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+
+
+def join(first: Heads, second: Heads) -> Heads:
+    """Two streams' queries, keys and values behind one another along the tokens."""
+    q, k, v = (torch.cat(pair, dim=2) for pair in zip(first, second, strict=True))
+    return q, k, v
