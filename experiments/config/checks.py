@@ -1,0 +1,135 @@
+"""Faults that no single value shows: what does not go together."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from experiments.config.faults import Fault, unknown
+from experiments.config.plugins import Plugin, build_cached
+
+if TYPE_CHECKING:
+    from experiments.config.config import Config
+
+
+def cross_faults(config: Config) -> list[Fault]:
+    """Everything that does not go together in a configuration whose single values are right."""
+    objective, data = build_cached(config.objective), build_cached(config.data)
+    return [
+        *_batch(config, objective),
+        *_backbone(config, objective, data),
+        *_evaluation(config, objective, data),
+        *_ema(config, objective),
+        *_name(config),
+    ]
+
+
+def _batch(config: Config, objective: Any) -> Iterator[Fault]:
+    trainer = config.trainer
+    parts = trainer.devices * trainer.nodes * trainer.accumulate
+    place = ("trainer", "batch_size")
+    if trainer.batch_size % parts:
+        yield Fault(
+            place,
+            f"a batch of {trainer.batch_size} does not divide into {parts} equal parts "
+            f"(devices {trainer.devices} × nodes {trainer.nodes} × accumulate {trainer.accumulate}); "
+            f"nearest: {_near_multiples(trainer.batch_size, parts)}",
+        )
+        return
+    local, multiple = trainer.batch_size // parts, objective.batch_multiple
+    if local % multiple:
+        yield Fault(
+            place,
+            f"{config.objective.label} takes batches in multiples of {multiple}, and {trainer.batch_size} over {parts} "
+            f"parts leaves {local} each; nearest: {_near_multiples(trainer.batch_size, parts * multiple)}",
+        )
+
+
+def _near_multiples(value: int, of: int) -> str:
+    below = value // of * of
+    return f"{below} or {below + of}" if below else str(of)
+
+
+def _backbone(config: Config, objective: Any, data: Any) -> Iterator[Fault]:
+    message = backbone_refusal(config.backbone, config.data, step=objective.needs.step)
+    if message is not None:
+        yield Fault(
+            ("backbone",), f"{config.backbone.label} on {config.data.label} {tuple(data.spec.shape)}: {message}"
+        )
+
+
+_REFUSALS: dict[tuple[str, str, bool], str | None] = {}
+
+
+def backbone_refusal(backbone: Plugin, data: Plugin, *, step: bool) -> str | None:
+    """Why a backbone cannot be laid out for these data, or None where it can; asked once per combination."""
+    key = (json.dumps(backbone.plain(), sort_keys=True), json.dumps(data.plain(), sort_keys=True), step)
+    if key not in _REFUSALS:
+        try:
+            meta_backbone(backbone, data, step=step)
+            _REFUSALS[key] = None
+        except ValueError as error:
+            _REFUSALS[key] = str(error)
+    return _REFUSALS[key]
+
+
+def meta_backbone(backbone: Plugin, data: Plugin, *, step: bool) -> Any:
+    """The backbone on the meta device: sizes and names without memory or initialisation.
+
+    Raises:
+        ValueError: the backbone refuses its sizes.
+    """
+    import torch
+
+    with torch.device("meta"):
+        return backbone.build(spec=build_cached(data).spec, step=step)
+
+
+def _evaluation(config: Config, objective: Any, data: Any) -> Iterator[Fault]:
+    evaluation = config.evaluation
+    for steps in evaluation.steps:
+        message = _grid_refusal(config.objective, steps)
+        if message is not None:
+            yield Fault(("evaluation", "steps"), message)
+    if evaluation.solver is not None and evaluation.solver.casefold() not in objective.solvers:
+        told = unknown(f"solver of {config.objective.label}", evaluation.solver, objective.solvers)
+        yield Fault(("evaluation", "solver"), told)
+    spec = data.spec
+    if evaluation.guidance != 1 and not (spec.num_classes or spec.context or spec.pooled):
+        yield Fault(
+            ("evaluation", "guidance"),
+            f"given {evaluation.guidance}; guidance needs a condition, and {config.data.label} has none: 1 is allowed",
+        )
+
+
+@functools.cache
+def _grid_refusals(group: str, text: str, steps: int) -> str | None:
+    from experiments.config.plugins import resolve_plugin
+
+    try:
+        build_cached(resolve_plugin(group, json.loads(text))).time_grid(steps)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _grid_refusal(objective: Plugin, steps: int) -> str | None:
+    return _grid_refusals(objective.group, json.dumps(objective.plain(), sort_keys=True), steps)
+
+
+def _ema(config: Config, objective: Any) -> Iterator[Fault]:
+    if config.ema.decays:
+        return
+    if objective.needs.teacher == "ema":
+        yield Fault(("ema", "decays"), f"{config.objective.label} learns from an average of the weights: at least one")
+    if "ema" in config.evaluation.weights:
+        yield Fault(("evaluation", "weights"), "given 'ema', but ema.decays is empty: only 'raw' is allowed")
+
+
+def _name(config: Config) -> Iterator[Fault]:
+    from experiments.config.identity import slug
+
+    if config.name is not None and (not config.name or slug(config.name) != config.name):
+        yield Fault(("name",), f"given {config.name!r}; a name holds letters, digits, '_', '.', '+' and '-' alone")

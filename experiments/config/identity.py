@@ -1,0 +1,49 @@
+"""What makes two configurations the same run: canonical JSON, its hash, and a name that a file system takes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, get_args, get_origin
+
+from experiments.config.marks import Identity
+from experiments.config.plugins import Plugin, identity
+from experiments.config.values import hints
+
+DIGITS = 12
+
+
+def canonical(value: Any) -> str:
+    """JSON that equal values share: keys sorted, no spaces, no NaN; Python writes a float by its shortest digits."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """First 12 hex digits of the SHA-256 of the canonical JSON."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:DIGITS]
+
+
+def run_identity(plugins: Mapping[str, Plugin], settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Every field that is part of a run's identity: the plugins, the marked fields of each section, the seed."""
+    found: dict[str, Any] = {section: plugin.identity() for section, plugin in plugins.items()}
+    for section, values in settings.items():
+        marked = {name: identity(getattr(values, name)) for name in identity_fields(type(values))}
+        if marked:
+            found[section] = marked
+    return {**found, "seed": seed}
+
+
+def identity_fields(section: type[Any]) -> list[str]:
+    """The fields of a section that are marked as part of a run's identity."""
+    return [
+        name
+        for name, annotation in hints(section).items()
+        if get_origin(annotation) is not None and any(isinstance(mark, Identity) for mark in get_args(annotation)[1:])
+    ]
+
+
+def slug(text: str) -> str:
+    """Text as part of a file name: "rf/lognorm(0.00,1.00)" gives "rf_lognorm_0.00_1.00"."""
+    return re.sub(r"[^A-Za-z0-9.+-]+", "_", text).strip("_.")

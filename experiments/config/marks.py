@@ -1,0 +1,44 @@
+"""Marks on annotations: the range of a number, a name of a plugin, a field that is part of a run's identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Range:
+    """Allowed numbers; a bound that is None is not there."""
+
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+
+    def holds(self, value: float) -> bool:
+        """Whether ``value`` lies within."""
+        return (
+            (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.below is None or value < self.below)
+        )
+
+    def __str__(self) -> str:
+        bounds = (("≥", self.at_least), (">", self.above), ("≤", self.at_most), ("<", self.below))
+        return " and ".join(f"{sign} {bound}" for sign, bound in bounds if bound is not None)
+
+
+@dataclass(frozen=True)
+class Plugins:
+    """The text is a name of a plugin of this group."""
+
+    group: str
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The field is part of a run's identity: another value is another run."""
+
+
+IDENTITY: Final = Identity()

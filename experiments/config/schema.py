@@ -1,0 +1,127 @@
+"""The sections of a configuration, their fields, defaults and ranges, and which of them make a run what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from experiments.config.marks import IDENTITY, Plugins, Range
+
+Count = Annotated[int, Range(at_least=1)]
+Device = Literal["auto", "cpu", "gpu"]
+Precision = Literal["32-true", "bf16-mixed"]
+Weights = Literal["ema", "raw"]
+Seed = Annotated[int, Range(at_least=0, at_most=2**63 - 1)]
+
+
+@dataclass(frozen=True)
+class EMA:
+    """Exponential moving averages of the backbone's weights; the first is the one that is evaluated.
+
+    Attributes:
+        decays: one average per decay; none at all where the list is empty.
+        warmup: keep the average young at the start of the training.
+    """
+
+    decays: Annotated[tuple[Annotated[float, Range(at_least=0, below=1)], ...], IDENTITY] = (0.999,)
+    warmup: Annotated[bool, IDENTITY] = True
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """How long, on what and how a run is trained.
+
+    Attributes:
+        max_steps: optimiser steps.
+        batch_size: samples per optimiser step, over all devices and accumulated micro-batches.
+        accumulate: micro-batches per optimiser step.
+        precision: "32-true" or "bf16-mixed".
+        clip: largest norm of the gradient; null for none.
+        compile: torch.compile the backbone.
+        devices: processes per node.
+        nodes: machines.
+        strategy: Lightning's name of the way to share the work ("auto", "ddp").
+        accelerator: where it runs.
+        threads: torch threads per process; null leaves torch's own.
+        workers: loader processes.
+        log_every: steps between scalars.
+        validate_every: steps between validations.
+        checkpoint_every: steps between checkpoints.
+        keep_checkpoints: how many of the last checkpoints stay.
+        sample_every: steps between sample sheets; null for none.
+        trackers: where scalars and pictures go.
+    """
+
+    max_steps: Annotated[Count, IDENTITY] = 2000
+    batch_size: Annotated[Count, IDENTITY] = 64
+    accumulate: Count = 1
+    precision: Annotated[Precision, IDENTITY] = "32-true"
+    clip: Annotated[Annotated[float, Range(above=0)] | None, IDENTITY] = 1.0
+    compile: bool = False
+    devices: Count = 1
+    nodes: Count = 1
+    strategy: str = "auto"
+    accelerator: Device = "auto"
+    threads: Count | None = None
+    workers: Annotated[int, Range(at_least=0)] = 0
+    log_every: Count = 50
+    validate_every: Count = 500
+    checkpoint_every: Count = 200
+    keep_checkpoints: Count = 3
+    sample_every: Count | None = None
+    trackers: tuple[Annotated[str, Plugins("trackers")], ...] = ("csv", "tensorboard")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is measured after the training; no part of a run's identity.
+
+    Attributes:
+        steps: numbers of solver steps, each evaluated.
+        weights: which weights: the first average, the trained ones.
+        num: samples per evaluation.
+        guidance: w of classifier-free guidance; 1 is none.
+        solver: null takes the objective's own.
+        metrics: distances to measure.
+        features: extractor that they look through; null takes the data's own.
+        batch_size: samples drawn at once.
+        seed: of the noise that is sampled from.
+    """
+
+    steps: tuple[Count, ...] = (1, 4, 128)
+    weights: tuple[Weights, ...] = ("ema", "raw")
+    num: Annotated[int, Range(at_least=2)] = 1024
+    guidance: Annotated[float, Range(at_least=0)] = 1.0
+    solver: Annotated[str, Plugins("solvers")] | None = None
+    metrics: tuple[Annotated[str, Plugins("metrics")], ...] = (
+        "frechet_distance",
+        "kernel_distance",
+        "precision_recall",
+        "memorisation",
+    )
+    features: Annotated[str, Plugins("features")] | None = None
+    batch_size: Count = 512
+    seed: Seed = 0
+
+
+PLUGINS: Mapping[str, tuple[str, str]] = {
+    "objective": ("objectives", "rf/lognorm(0,1)"),
+    "backbone": ("backbones", "dit"),
+    "data": ("datamodules", "digits"),
+    "optimizer": ("optimizers", "adamw"),
+    "schedule": ("schedules", "cosine"),
+}
+"""The sections that name a plugin: section -> (plugin group, default)."""
+
+SETTINGS: Mapping[str, type[EMA] | type[Trainer] | type[Evaluation]] = {
+    "ema": EMA,
+    "trainer": Trainer,
+    "evaluation": Evaluation,
+}
+"""The sections that hold settings."""
+
+VALUES: Mapping[str, tuple[object, object]] = {"seed": (Seed, 0), "name": (str | None, None)}
+"""The single values: key -> (type, default)."""
+
+KEYS: tuple[str, ...] = (*PLUGINS, *SETTINGS, *VALUES)
