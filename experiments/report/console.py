@@ -1,0 +1,51 @@
+"""The headline table for the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.report.read import read
+from experiments.report.rows import rows
+from experiments.report.tables import number, text
+from experiments.report.tables import table as means
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def table(study: Path, *, metric: str = "frechet_distance") -> Table:
+    """Objective × backbone against solver steps, one block of rows for each setting (averaged weights first).
+
+    Raises:
+        UserError: ``study`` is no study's folder.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    found = read(study)
+    numbers = rows(found)
+    settings = numbers.settings or [""]
+    steps = numbers.steps()
+    first = means(found, numbers, setting=settings[0], metric=metric)
+    shown = Table(title=f"{found.name}: {first.title or 'nothing evaluated yet'}", title_justify="left")
+    for column in (*first.columns, *(["weights"] if len(settings) > 1 else [])):
+        shown.add_column(column, no_wrap=True)
+    for n in steps:
+        shown.add_column("1 step" if n == 1 else f"{n} steps", justify="right", no_wrap=True)
+    for setting in settings:
+        block = means(found, numbers, setting=setting, metric=metric)
+        at = {n: index for index, n in enumerate(block.steps)}
+        for line in block.lines:
+            values = []
+            for n in steps:
+                summary = line.summaries[at[n]] if n in at else None
+                best = summary is not None and summary.n > 0 and number(summary.mean) == number(block.best[at[n]])
+                values.append(Text(text(summary) if summary else "–", style="bold" if best else ""))
+            labels = [Text(label) for label in (*line.labels, *([setting] if len(settings) > 1 else []))]
+            shown.add_row(*labels, *values)
+        shown.add_section()
+    notes = [f"{' '.join(line.labels)}: {line.note}" for line in first.lines if line.note]
+    shown.caption = Text("\n".join(notes) if found.cells else "The grid has no cells.")
+    shown.caption_justify = "left"
+    return shown

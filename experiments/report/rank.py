@@ -1,0 +1,60 @@
+"""The global rank: how often a cell stands on the best front, over all controls."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def fronts(points: ArrayLike) -> NDArray[np.int64]:
+    """Front index of each point by non-dominated sorting, counted from 1.
+
+    A point dominates another when it is no worse in every metric and better in one; smaller is better. Front 1
+    holds the points that none dominates, front 2 those that none dominates once front 1 is taken away, and so on.
+    Equal points share a front.
+
+    Args:
+        points: (cells, metrics), finite or +inf (worst); nan has no order.
+
+    Returns:
+        (cells,) int64.
+
+    Raises:
+        ValueError: for another shape, or for nan.
+    """
+    values = np.asarray(points, dtype=np.float64)
+    if values.ndim != 2:
+        raise ValueError(f"points must have shape (cells, metrics), not {values.shape}")
+    if np.isnan(values).any():
+        raise ValueError("points must not hold nan: a cell without a number cannot be ranked")
+    no_worse = (values[:, None, :] <= values[None, :, :]).all(axis=-1)
+    dominates = no_worse & ~no_worse.T
+    front = np.zeros(len(values), dtype=np.int64)
+    index = 0
+    while (front == 0).any():
+        index += 1
+        left = front == 0
+        front[left & ~dominates[left].any(axis=0)] = index
+    return front
+
+
+def global_rank(costs: ArrayLike) -> NDArray[np.float64]:
+    """Mean front index of each cell over all controls: 1 is best, and means best under every control.
+
+    A control is one setting under which all cells are compared: sampler × weights × data set.
+
+    Args:
+        costs: (cells, controls, metrics), smaller better; negate a metric of which more is better.
+
+    Returns:
+        (cells,) float64, ≥ 1.
+
+    Raises:
+        ValueError: for another shape, for no control, or for nan.
+
+    Source: Esser et al. 2024 (arXiv 2403.03206), section 5.1.1.
+    """
+    values = np.asarray(costs, dtype=np.float64)
+    if values.ndim != 3 or values.shape[1] == 0:
+        raise ValueError(f"costs must have shape (cells, controls ≥ 1, metrics), not {values.shape}")
+    return np.mean([fronts(values[:, control]) for control in range(values.shape[1])], axis=0)

@@ -1,0 +1,111 @@
+"""Tables of means: rows are what the seeds of a cell have in common, columns the solver steps."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+from experiments.report.read import Cell, Study
+from experiments.report.rows import Rows
+from experiments.report.statistics import Summary, summarise
+
+MORE_IS_BETTER = {"precision", "recall"}
+NAMES = {
+    "frechet_distance": "Fréchet distance to the training split",
+    "frechet_distance_heldout": "Fréchet distance to the held-out split",
+    "kernel_distance": "Kernel distance to the training split",
+    "kernel_distance_heldout": "Kernel distance to the held-out split",
+    "precision": "Precision",
+    "recall": "Recall",
+    "memorisation": "Memorisation: share of samples nearer to a training image than held-out ones are",
+    "validation_loss": "Validation loss, mean over 8 times",
+    "seconds_per_image": "Seconds per image",
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of a table: its labels, its cells (one for each seed) and one summary for each number of steps."""
+
+    labels: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    summaries: tuple[Summary, ...]
+
+    @property
+    def note(self) -> str:
+        """What is missing, "" where nothing is: "failed", "1 of 3 failed, 1 of 3 running (40 %)"."""
+        states = Counter(_state(cell) for cell in self.cells)
+        total = len(self.cells)
+        found = [(state, n) for state, n in states.items() if state != "done"]
+        notes = [state if n == total == 1 else f"{n} of {total} {state}" for state, n in found]
+        if not found and any(summary.n + summary.not_finite < summary.expected for summary in self.summaries):
+            notes.append("some settings not evaluated")
+        return ", ".join(notes)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One metric under one setting. ``columns`` are label names, ``steps`` the number columns."""
+
+    setting: str
+    metric: str
+    columns: tuple[str, ...]
+    steps: tuple[int, ...]
+    lines: tuple[Line, ...]
+
+    @property
+    def title(self) -> str:
+        return NAMES.get(self.metric, self.metric.replace("_", " "))
+
+    @property
+    def best(self) -> tuple[float, ...]:
+        """The best mean of each column; nan for a column without a number."""
+        choose = max if self.metric in MORE_IS_BETTER else min
+        columns = ([line.summaries[at].mean for line in self.lines] for at in range(len(self.steps)))
+        return tuple(choose((m for m in column if math.isfinite(m)), default=math.nan) for column in columns)
+
+
+def table(study: Study, rows: Rows, *, setting: str, metric: str) -> Table:
+    """The means of ``metric`` under ``setting``; every row of the grid stands in it, with numbers or without."""
+    groups: dict[tuple[str, ...], list[Cell]] = {}
+    for cell in study.cells:
+        groups.setdefault(cell.row, []).append(cell)
+    steps = rows.steps(setting)
+    shown = [at for at, column in enumerate(zip(*groups, strict=True)) if at < 2 or len(set(column)) > 1]
+    lines = [
+        Line(
+            tuple(labels[at] for at in shown),
+            tuple(cells),
+            tuple(
+                summarise([rows.value(cell, setting, n, metric) for cell in cells], expected=len(cells)) for n in steps
+            ),
+        )
+        for labels, cells in groups.items()
+    ]
+    names = ("objective", "backbone", "data", "variant")
+    return Table(setting, metric, tuple(names[at] for at in shown), tuple(steps), tuple(lines))
+
+
+def text(summary: Summary) -> str:
+    """ "18.2", "18.2 ± 1.1" over seeds, with "(2 of 3)" where seeds are missing, "not finite", or "–"."""
+    if summary.n == 0:
+        return "not finite" if summary.not_finite else "–"
+    spread = f" ± {number(summary.std)}" if summary.n > 1 else ""
+    return f"{number(summary.mean)}{spread}" + ("" if summary.complete else f" ({summary.n} of {summary.expected})")
+
+
+def number(value: float) -> str:
+    """Three significant digits, plain where that is short."""
+    if not math.isfinite(value):
+        return "not finite"
+    if value == 0:
+        return "0"
+    digits = 2 - math.floor(math.log10(abs(value)))
+    return f"{value:.{max(0, min(digits, 6))}f}" if 1e-4 <= abs(value) < 1e6 else f"{value:.2e}"
+
+
+def _state(cell: Cell) -> str:
+    if cell.state in ("running", "interrupted") and cell.max_steps:
+        return f"{cell.state} ({100 * cell.step // cell.max_steps} %)"
+    return cell.state

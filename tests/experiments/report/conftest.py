@@ -1,0 +1,144 @@
+"""Study folders as a grid leaves them, with numbers made up by a formula."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+EVALUATION = "e" * 12
+STEPS = (1, 4, 128)
+
+
+@dataclass(frozen=True)
+class Made:
+    """One cell to be written; ``scale`` multiplies its distances, ``overrides`` come on top of the factors."""
+
+    objective: str = "rf"
+    backbone: str = "dit"
+    seed: int = 0
+    state: str = "done"
+    scale: float = 1.0
+    weights: tuple[str, ...] = ("ema",)
+    overrides: tuple[tuple[str, Any], ...] = ()
+    message: str | None = None
+
+    @property
+    def hash(self) -> str:
+        import hashlib
+
+        text = f"{self.objective} {self.backbone} {self.seed} {self.overrides}"
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def run(self) -> str:
+        return f"{self.objective.replace('/', '_')}-{self.backbone}-digits-{self.hash}"
+
+    def distance(self, steps: int) -> float:
+        few = 10.0 if self.objective != "shortcut" else 0.3
+        return self.scale * (15 + few * 15 / steps)
+
+
+def write_study(folder: Path, made: Sequence[Made], name: str = "made") -> Path:
+    """Write ``folder`` as `fewstep grid run` would have left it."""
+    cells = [
+        {
+            "name": f"{cell.objective}-{cell.backbone}-{cell.seed}",
+            "hash": cell.hash,
+            "run": cell.run,
+            "evaluation": EVALUATION,
+            "seed": cell.seed,
+            "max_steps": 1000,
+            "overrides": {"objective": cell.objective, "backbone": cell.backbone, **dict(cell.overrides)},
+        }
+        for cell in made
+    ]
+    (folder / "runs").mkdir(parents=True)
+    (folder / "cells.json").write_text(json.dumps({"format": 1, "name": name, "cells": cells}))
+    for cell in made:
+        if cell.state != "pending":
+            _write_run(folder / "runs" / cell.run, cell)
+    return folder
+
+
+def _write_run(run: Path, cell: Made) -> None:
+    (run / "evaluations").mkdir(parents=True)
+    (run / "samples").mkdir()
+    config = {
+        "objective": {"name": cell.objective},
+        "backbone": {"name": cell.backbone, "width": 96},
+        "data": {"name": "digits"},
+        "optimizer": {"name": "adamw", "lr": 0.002},
+        "trainer": {"max_steps": 1000},
+        "seed": cell.seed,
+    }
+    (run / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    manifest = {"versions": {"fewstep": "0.1.0", "torch": "2.13.0"}, "device": "cpu", "command": f"train {cell.run}"}
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    step = 1000 if cell.state == "done" else 400
+    status = {"state": cell.state, "step": step, "max_steps": 1000, "heartbeat": 0.0, "message": cell.message}
+    (run / "status.json").write_text(json.dumps(status))
+    lines = [f"{at},train/loss,{2 / math.sqrt(at) + 0.3 + 0.01 * cell.seed}" for at in range(50, step + 1, 50)]
+    lines += [f"{at},validation/ema,{2 / math.sqrt(at) + 0.35}" for at in range(200, step + 1, 200)]
+    (run / "metrics.csv").write_text("step,name,value\n" + "\n".join(lines) + "\n")
+    if cell.state == "done":
+        (run / "done.json").write_text(json.dumps({"seconds": 60.0, "evaluations": [EVALUATION]}))
+        (run / "evaluations" / f"{EVALUATION}.json").write_text(json.dumps(_evaluation(run, cell)))
+
+
+def _evaluation(run: Path, cell: Made) -> dict[str, Any]:
+    rows = []
+    for weights in cell.weights:
+        for steps in STEPS:
+            sheet = run / "samples" / f"{weights}-{steps}.png"
+            pixels = np.random.default_rng(steps).integers(0, 256, (32, 64), dtype=np.uint8)
+            Image.fromarray(pixels).save(sheet)
+            far = cell.distance(steps)
+            rows.append(
+                {
+                    "weights": weights,
+                    "steps": steps,
+                    "nfe": steps,
+                    "solver": "euler",
+                    "guidance": 1.0,
+                    "num": 1024,
+                    "frechet_distance": far,
+                    "frechet_distance_heldout": far + 2,
+                    "kernel_distance": far / 100,
+                    "kernel_distance_heldout": far / 90,
+                    "precision": 1 / far,
+                    "recall": 0.5,
+                    "memorisation": 0.02,
+                    "seconds_per_image": 1e-4 * steps,
+                    "sheet": str(sheet.relative_to(run)),
+                }
+            )
+    times = [(i + 0.5) / 8 for i in range(8)]
+    losses = [{"weights": w, "times": times, "loss": [1 + t for t in times], "mean": 1.5} for w in cell.weights]
+    settings = {"steps": list(STEPS), "weights": list(cell.weights), "num": 1024, "solver": None, "seed": 0}
+    return {"settings": settings, "rows": rows, "validation": losses}
+
+
+@pytest.fixture
+def made() -> type[Made]:
+    return Made
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Callable[..., Path]:
+    """``study(Made(...), Made(...))`` writes a folder and returns it."""
+    return lambda *cells, name="made": write_study(tmp_path / "studies" / name, cells, name)
+
+
+@pytest.fixture
+def evaluation_file() -> Callable[[Path, Made], Path]:
+    """The file that holds a made cell's evaluation."""
+    return lambda folder, cell: folder / "runs" / cell.run / "evaluations" / f"{EVALUATION}.json"
