@@ -1,0 +1,116 @@
+"""What an objective is: a loss to train with, and the ODE to sample with."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+from objectives.condition import Condition
+from objectives.draws import AnyDraws
+from objectives.paths import Path
+
+Network = Callable[..., Tensor]
+"""network(z, t, condition, step=None) → raw output of z's shape; t and step are (B,)."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an objective asks of backbone and trainer.
+
+    Args:
+        step: the network is told the step's length d.
+        teacher: whose outputs the targets are made of.
+        jvp: forward-mode derivatives of the network.
+        pairs: batches that carry their own noise.
+    """
+
+    step: bool = False
+    teacher: Literal["none", "ema", "frozen", "phases"] = "none"
+    jvp: bool = False
+    pairs: bool = False
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A batch's loss: `per_sample` (B,), the mean over each sample's elements, weighting included; detached `logs`."""
+
+    per_sample: Tensor
+    logs: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Objective(nn.Module, ABC):
+    """What is learned and how it is sampled.
+
+    Usually without parameters; those it has are optimised and saved, never averaged. Shapes: x, z, noise (B, …);
+    t, step (B,); times are path times, 0 data and 1 noise. All arithmetic of a loss is in x's dtype, in float32 at
+    least, whatever the autocast state.
+    """
+
+    version: ClassVar[int] = 1
+    path: Path
+    needs: Needs
+    solvers: tuple[str, ...]
+    """Names of the legal solvers; the first is the default."""
+
+    @property
+    def batch_multiple(self) -> int:
+        """A local batch must be a multiple of this, and start at a multiple of it in the global batch."""
+        return 1
+
+    @property
+    @abstractmethod
+    def notation(self) -> str:
+        """A short label, in the field's notation where there is one."""
+
+    @abstractmethod
+    def loss(
+        self,
+        network: Network,
+        x: Tensor,
+        condition: Condition,
+        draws: AnyDraws,
+        *,
+        teacher: Network | None = None,
+        progress: float = 0.0,
+    ) -> Loss:
+        """The training loss. All randomness comes from `draws`; `progress` in [0, 1] is the share of training done."""
+
+    @abstractmethod
+    def loss_at(self, network: Network, x: Tensor, condition: Condition, t: Tensor, noise: Tensor) -> Tensor:
+        """(B,) the head's own regression error at times t, weighting left out."""
+
+    @abstractmethod
+    def predict(
+        self, network: Network, z: Tensor, t: Tensor, condition: Condition, step: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(x̂, ε̂) at z."""
+
+    @abstractmethod
+    def velocity(
+        self, network: Network, z: Tensor, t: Tensor, condition: Condition, step: Tensor | None = None
+    ) -> Tensor:
+        """dz/dτ at z; of a step-conditioned objective the mean of it over [t − step, t]."""
+
+    @abstractmethod
+    def time_grid(self, steps: int) -> Tensor:
+        """(steps+1,) float64 path times, descending; the last is 0. ValueError for an illegal number of steps."""
+
+    def prior(self, noise: Tensor) -> Tensor:
+        """z at the first time of the grid, from standard normal noise."""
+        return self.path.prior(noise)
+
+    def label_time(self, label: Tensor) -> Tensor:
+        """Path time (B,) of the noise label that the network is told."""
+        return label
+
+
+def count_steps(steps: int, largest: int | None = None) -> int:
+    """`steps` if it is a legal number of solver steps, else ValueError."""
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1 or (largest is not None and steps > largest):
+        allowed = "a whole number of at least 1" if largest is None else f"a whole number from 1 to {largest}"
+        raise ValueError(f"the number of steps must be {allowed}, got {steps!r}")
+    return steps

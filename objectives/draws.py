@@ -1,0 +1,155 @@
+"""Counter-based random numbers: every row of a batch has its own, whatever machine computes it.
+
+A value is a function of (seed, name, step, position in the global batch, element number) and of nothing else, so one
+process and eight, accumulated or not, interrupted or not, see the same noise and the same times, and objectives that
+are compared with one another see common random numbers.
+
+Philox4x32-10: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+_MULTIPLIERS = (0xCD9E8D57, 0xD2511F53)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+_MASK = 0xFFFFFFFF
+_ROUNDS = 10
+
+
+def philox(counter: Sequence[Tensor], key: tuple[int, int]) -> Tensor:
+    """Philox4x32-10 in 64-bit integers.
+
+    Args:
+        counter: four int64 tensors that broadcast together, each value a 32-bit word (0 … 2³²−1).
+        key: two 32-bit words.
+
+    Returns:
+        (4, *shape) int64, each value a random 32-bit word.
+    """
+    c0, c1, c2, c3 = torch.broadcast_tensors(*counter)
+    even, odd = torch.stack((c0, c2)), torch.stack((c1, c3))
+    columns = (2,) + (1,) * c0.dim()
+    multipliers = torch.tensor(_MULTIPLIERS, device=c0.device).view(columns)
+    words = [[(k + r * w) & _MASK for k, w in zip(key, _WEYL, strict=True)] for r in range(_ROUNDS)]
+    for round_key in torch.tensor(words, device=c0.device).view(_ROUNDS, *columns):
+        # The product wraps around modulo 2⁶⁴; its two 32-bit halves are right all the same.
+        product = even.flip(0) * multipliers
+        even, odd = ((product >> 32) ^ odd ^ round_key) & _MASK, product & _MASK
+    return torch.stack((even[0], odd[0], even[1], odd[1]))
+
+
+def _key(seed: int, name: str) -> tuple[int, int]:
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
+
+
+class Draws:
+    """Named random numbers for the rows of one batch of one step.
+
+    Args:
+        seed: the run's seed.
+        step: the optimiser step, counted from 0 (at sampling: 0).
+        index: (B,) int64, each row's position in the global batch (at sampling: the sample's number).
+        size: the global batch size, where it is known.
+
+    Every method takes the draw's name first; rows with equal (seed, step, position, name) get equal values, also when
+    one of two requests asks for more elements per row: the shorter row is the longer one's beginning (in pairs, for
+    `normal`).
+    """
+
+    def __init__(self, seed: int, step: int, index: Tensor, size: int | None = None) -> None:
+        if index.dim() != 1 or index.dtype != torch.int64:
+            raise ValueError(f"index must be (B,) int64, got {tuple(index.shape)} {index.dtype}")
+        if not 0 <= step <= _MASK:
+            raise ValueError(f"step must be in 0 … 2³²−1, got {step}")
+        self.seed, self.step, self.index, self.size = seed, step, index, size
+
+    def _words(self, name: str, elements: int) -> Tensor:
+        """(B, elements) int64: the row's first 32-bit words under this name."""
+        blocks = torch.arange((elements + 3) // 4, device=self.index.device)
+        step, zero = blocks.new_full((), self.step), blocks.new_zeros(())
+        words = philox((blocks, self.index[:, None], step, zero), _key(self.seed, name))
+        return words.permute(1, 2, 0).reshape(len(self.index), -1)[:, :elements]
+
+    def _elements(self, shape: Sequence[int]) -> int:
+        if len(shape) < 1 or shape[0] != len(self.index):
+            raise ValueError(
+                f"the shape of a draw must start with the batch size {len(self.index)}, got {tuple(shape)}"
+            )
+        return math.prod(shape[1:])
+
+    def uniform(self, name: str, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+        """Uniform numbers (n + ½)·2⁻²³, n = 0 … 2²³−1: strictly inside (0, 1), symmetric about ½, exact in float32."""
+        return _unit(self._words(name, self._elements(shape)), dtype).reshape(tuple(shape))
+
+    def normal(self, name: str, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+        """Standard normal numbers by Box and Muller's transform of pairs of uniforms; |value| ≤ 5.77."""
+        elements = self._elements(shape)
+        pairs = _unit(self._words(name, elements + elements % 2), dtype).view(len(self.index), -1, 2)
+        radius, angle = torch.sqrt(-2 * torch.log(pairs[..., 0])), 2 * math.pi * pairs[..., 1]
+        both = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=-1)
+        return both.flatten(1)[:, :elements].reshape(tuple(shape))
+
+    def cycle(self, name: str, period: int, *, every: int = 1) -> Tensor:
+        """(B,) int64 in 0 … period−1 that takes all values evenly: (⌊position/every⌋ + step + offset) mod period.
+
+        Any `period` consecutive steps give each value to each position once, however small the batch is; so do any
+        period·every consecutive positions of one step. The offset is a function of (seed, name).
+
+        Raises:
+            ValueError: the batch does not begin at a multiple of `every` or does not run on without gaps
+                (looked at only where that needs no synchronisation with a device).
+        """
+        if every > 1 and self.index.device.type == "cpu" and bool((self.index[::every] % every).any()):
+            raise ValueError(f"the batch must consist of whole groups of {every} consecutive positions")
+        offset = _key(self.seed, name)[0] % period
+        return (torch.div(self.index, every, rounding_mode="floor") + (self.step + offset)) % period
+
+
+def _unit(words: Tensor, dtype: torch.dtype) -> Tensor:
+    return ((words >> 9).to(dtype) + 0.5) * 2.0**-23
+
+
+class FixedDraws:
+    """Draws whose values are given by name: `FixedDraws(noise=…, time=…)`, for tests and for exact formulas.
+
+    A name that is not given is a ValueError; "drop" alone may be missing, and then no condition is dropped.
+    """
+
+    def __init__(self, **values: Tensor) -> None:
+        self.values = values
+
+    def _value(self, name: str, shape: Sequence[int]) -> Tensor:
+        if name not in self.values:
+            raise ValueError(f"FixedDraws has no {name!r}; given: {', '.join(sorted(self.values)) or 'nothing'}")
+        value = self.values[name]
+        if tuple(value.shape) != tuple(shape):
+            raise ValueError(f"FixedDraws' {name!r} has shape {tuple(value.shape)}, asked for {tuple(shape)}")
+        return value
+
+    def normal(self, name: str, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+        """The given tensor."""
+        return self._value(name, shape).to(dtype)
+
+    def uniform(self, name: str, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+        """The given tensor; ones for a "drop" that was not given."""
+        if name == "drop" and name not in self.values:
+            device = next(iter(self.values.values())).device if self.values else None
+            return torch.ones(tuple(shape), dtype=dtype, device=device)
+        return self._value(name, shape).to(dtype)
+
+    def cycle(self, name: str, period: int, *, every: int = 1) -> Tensor:
+        """The given (B,) tensor, modulo the period."""
+        value = self.values.get(name)
+        if value is None:
+            raise ValueError(f"FixedDraws has no {name!r}; given: {', '.join(sorted(self.values)) or 'nothing'}")
+        return value.to(torch.int64) % period
+
+
+AnyDraws = Draws | FixedDraws

@@ -1,0 +1,179 @@
+"""Flow matching: the many-step objective, a product of path, time density and head."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from objectives import notation
+from objectives.base import Loss, Needs, Network, Objective, count_steps
+from objectives.condition import Condition, with_drop
+from objectives.densities import TimeDensity, Uniform
+from objectives.draws import AnyDraws
+from objectives.heads import Head, Velocity
+from objectives.heads.base import rows
+from objectives.paths import Path, Straight
+
+_SMALLEST_MASS = 0.01
+_STRAIGHT, _UNIFORM, _VELOCITY = Straight(), Uniform(), Velocity()
+
+
+class FlowMatching(Objective):
+    """Flow matching: E ‖raw(z_t, t) − target(x, ε, t)‖² over t ~ density, z_t = a(t)·x + b(t)·ε.
+
+    The formulations of SD3 are its instances; `formulation("rf/lognorm(0.00,1.00)")` reads their names. The density
+    is cut at the path's `t_max`. Source: Lipman et al. 2023; Esser et al. 2024 (SD3), §2 and §3; Karras et al. 2022.
+
+    Args:
+        path: the path from data to noise.
+        time: density of the training times.
+        head: what the network's raw output means.
+        condition_drop: share of samples whose condition is dropped, in [0, 1]; without a condition it does nothing.
+
+    Raises:
+        ValueError: a head that the path cannot take, a density with hardly any mass below the path's `t_max`,
+            condition_drop out of range.
+    """
+
+    def __init__(
+        self,
+        path: Path = _STRAIGHT,
+        time: TimeDensity = _UNIFORM,
+        head: Head = _VELOCITY,
+        condition_drop: float = 0.1,
+    ) -> None:
+        super().__init__()
+        head.check(path)
+        if not 0 <= condition_drop <= 1:
+            raise ValueError(f"condition_drop must be in [0, 1], got {condition_drop}")
+        self.path, self.time, self.head, self.condition_drop = path, time, head, condition_drop
+        self.needs, self.solvers = Needs(), path.solvers
+        self._mass = float(time.cdf(torch.tensor(path.t_max, dtype=torch.float64, device="cpu")))
+        if self._mass < _SMALLEST_MASS:
+            raise ValueError(
+                f"{time} has only {self._mass:.1e} of its mass below t = {path.t_max:.4f}, the end of {path}; "
+                f"at least {_SMALLEST_MASS} is needed"
+            )
+
+    @classmethod
+    def from_notation(cls, text: str) -> dict[str, object] | None:
+        """Constructor arguments meant by one of SD3's names.
+
+        Returns:
+            path, time and head; None if the text is no such name.
+
+        Raises:
+            ValueError: a name of this notation that is incomplete, out of range or not available.
+        """
+        product = notation.parse(text)
+        return None if product is None else dict(product)
+
+    @property
+    def notation(self) -> str:
+        return notation.write(self.path, self.time, self.head)
+
+    def times(self, uniforms: Tensor) -> Tensor:
+        """(B,) training times from (B,) uniforms: the density's quantiles, cut at the path's `t_max`."""
+        return self.time.quantile(uniforms if self._mass == 1 else self._mass * uniforms)
+
+    def dropped(self, condition: Condition, draws: AnyDraws, batch: int) -> Condition:
+        """The condition with a share of its rows dropped, by the draw "drop"."""
+        if condition is None or self.condition_drop == 0:
+            return condition
+        return with_drop(condition, draws.uniform("drop", (batch,)) < self.condition_drop)
+
+    def mix(self, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """z_t = a(t)·x + b(t)·ε."""
+        return rows(self.path.a(t), noise) * x + rows(self.path.b(t), noise) * noise
+
+    def raw(
+        self,
+        network: Network,
+        z: Tensor,
+        t: Tensor,
+        condition: Condition,
+        step: Tensor | None = None,
+        *,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
+        """The network's raw output at z in z's dtype; the network is fed in `dtype` (z's own where None)."""
+        scale = self.head.scale(self.path, t)
+        fed = z if scale is None else rows(scale, z) * z
+        label = self.head.label(self.path, t).to(z.dtype)
+        fed = fed if dtype is None else fed.to(dtype)
+        raw = network(fed, label, condition) if step is None else network(fed, label, condition, step.to(z.dtype))
+        return raw.to(z.dtype)
+
+    def errors(self, raw: Tensor, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """(B,) mean squared error of raw outputs against the head's regression target."""
+        return mean_square(raw - self.head.target(self.path, x.to(raw.dtype), noise, t))
+
+    def loss(
+        self,
+        network: Network,
+        x: Tensor,
+        condition: Condition,
+        draws: AnyDraws,
+        *,
+        teacher: Network | None = None,
+        progress: float = 0.0,
+    ) -> Loss:
+        dtype = working_dtype(x)
+        noise = draws.normal("noise", x.shape, dtype)
+        t = self.times(draws.uniform("time", x.shape[:1], dtype))
+        condition = self.dropped(condition, draws, len(x))
+        raw = self.raw(network, self.mix(x, noise, t), t, condition, dtype=x.dtype)
+        per_sample = self.errors(raw, x, noise, t)
+        return Loss(per_sample, {"loss_flow": per_sample.detach().mean()})
+
+    def loss_at(
+        self,
+        network: Network,
+        x: Tensor,
+        condition: Condition,
+        t: Tensor,
+        noise: Tensor,
+        step: Tensor | None = None,
+    ) -> Tensor:
+        noise = noise.to(working_dtype(x))
+        t = t.to(noise.dtype)
+        raw = self.raw(network, self.mix(x, noise, t), t, condition, step, dtype=x.dtype)
+        return self.errors(raw, x, noise, t)
+
+    def predict(
+        self, network: Network, z: Tensor, t: Tensor, condition: Condition, step: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return self.head.decode(self.path, self.raw(network, z, t, condition, step), z, t)
+
+    def velocity(
+        self, network: Network, z: Tensor, t: Tensor, condition: Condition, step: Tensor | None = None
+    ) -> Tensor:
+        return self.head.velocity(self.path, self.raw(network, z, t, condition, step), z, t)
+
+    def time_grid(self, steps: int) -> Tensor:
+        return self.path.grid(count_steps(steps))
+
+    def label_time(self, label: Tensor) -> Tensor:
+        return self.head.time(self.path, label)
+
+
+def formulation(name: str, *, condition_drop: float = 0.1) -> FlowMatching:
+    """The flow-matching objective that SD3's paper calls `name`: "rf/lognorm(0.00,1.00)", "edm(-1.20,1.20)", "rf".
+
+    Raises:
+        ValueError: an unknown name (the message lists the known ones), a parameter out of range.
+    """
+    product = notation.parse(name)
+    if product is None:
+        raise notation.unknown(name)
+    return FlowMatching(**product, condition_drop=condition_drop)
+
+
+def working_dtype(x: Tensor) -> torch.dtype:
+    """The dtype of a loss's arithmetic: x's, float32 at least."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def mean_square(error: Tensor) -> Tensor:
+    """(B,) mean over each sample's elements of the square."""
+    return (error * error).flatten(1).mean(1)

@@ -1,0 +1,7 @@
+"""Paths from data to noise: z_t = a(t)·x + b(t)·ε, one path per file."""
+
+from objectives.paths.base import Path
+from objectives.paths.straight import Straight
+from objectives.paths.variance_exploding import VarianceExploding
+
+__all__ = ["Path", "Straight", "VarianceExploding"]
