@@ -1,0 +1,147 @@
+"""What a person sees of a study while it runs: a live table on a terminal, a line for each event elsewhere."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from experiments.grid.study import Cell, CellState, Study
+
+STATES = ("running", "failed", "interrupted", "pending", "done")
+STYLES = {"running": "cyan", "failed": "red", "interrupted": "yellow", "pending": "dim", "done": "green"}
+TAIL = 4096
+
+
+class Rates:
+    """Steps per second of each cell, from the last two of its heartbeats that differ."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[float, int]] = {}
+        self._rate: dict[str, float] = {}
+
+    def see(self, states: list[tuple[Cell, CellState]]) -> None:
+        for cell, state in states:
+            if state.state != "running" or state.heartbeat is None:
+                self._last.pop(cell.hash, None)
+                continue
+            heartbeat, step = self._last.get(cell.hash, (state.heartbeat, state.step))
+            if state.step > step and state.heartbeat > heartbeat:
+                self._rate[cell.hash] = (state.step - step) / (state.heartbeat - heartbeat)
+            self._last[cell.hash] = (state.heartbeat, state.step)
+
+    def of(self, cell: Cell) -> float | None:
+        return self._rate.get(cell.hash)
+
+    def seconds_left(self, states: list[tuple[Cell, CellState]]) -> float | None:
+        """Time until the training of all cells ends, if it goes on as now; None while nothing is known."""
+        total = sum(self._rate.get(cell.hash, 0.0) for cell, state in states if state.state == "running")
+        left = sum(max(0, cell.max_steps - state.step) for cell, state in states if state.state != "done")
+        return left / total if total else None
+
+
+def last_loss(run: Path) -> float | None:
+    """The newest training loss in a run's metrics.csv, from the end of the file alone."""
+    try:
+        with open(run / "metrics.csv", "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
+            lines = file.read().decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return None
+    rows = [line.split(",") for line in reversed(lines)]
+    return next((float(row[2]) for row in rows if len(row) == 3 and row[1] == "loss" and row[2]), None)
+
+
+def table(study: Study, states: list[tuple[Cell, CellState]], rates: Rates, *, rows: int | None = None) -> Table:
+    """A row for each cell, at most ``rows`` of them: what runs comes first, then what failed."""
+    counts = Counter(state.state for _, state in states)
+    title = f"{study.path}: " + ", ".join(f"{counts[name]} {name}" for name in STATES if counts[name])
+    left = rates.seconds_left(states)
+    grid = Table(title=title, caption=f"about {duration(left)} of training left" if left else None, expand=False)
+    for heading in ("cell", "state"):
+        grid.add_column(heading)
+    for heading in ("step", "steps/s", "loss", "left"):
+        grid.add_column(heading, justify="right")
+    shown = states if rows is None else sorted(states, key=lambda pair: STATES.index(pair[1].state))[:rows]
+    for cell, state in shown:
+        rate, running = rates.of(cell), state.state == "running"
+        loss = last_loss(study.runs / cell.run) if running else None
+        grid.add_row(
+            cell.name,
+            f"[{STYLES[state.state]}]{state.state}[/]"
+            + (f"\n[red]{_short(state.message)}[/]" if state.message else ""),
+            f"{state.step}/{cell.max_steps}",
+            f"{rate:.1f}" if rate and running else "",
+            f"{loss:.4f}" if loss is not None else "",
+            duration((cell.max_steps - state.step) / rate) if rate and running else "",
+        )
+    if len(shown) < len(states):
+        grid.add_row(f"[dim]and {len(states) - len(shown)} more[/]")
+    return grid
+
+
+class Board:
+    """Shows a study's cells as they change."""
+
+    def __init__(self, study: Study, console: Console):
+        self.study, self.console, self.rates = study, console, Rates()
+        self._states: dict[str, str] = {}
+        self._began: dict[str, float] = {}
+        self._live: Live | None = None
+
+    def __enter__(self) -> Board:
+        if self.console.is_terminal:
+            self._live = Live(console=self.console, auto_refresh=False)
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, states: list[tuple[Cell, CellState]]) -> None:
+        """Refresh the table, or say what has changed since the last time."""
+        self.rates.see(states)
+        if self._live is not None:
+            self._live.update(table(self.study, states, self.rates, rows=max(5, self.console.height - 8)), refresh=True)
+            return
+        finished = sum(state.state == "done" for _, state in states)
+        for cell, state in states:
+            before = self._states.get(cell.hash)
+            if before != state.state and (before is not None or state.state == "running"):
+                self._tell(cell, state, f"{finished}/{len(states)}")
+            self._states[cell.hash] = state.state
+
+    def _tell(self, cell: Cell, state: CellState, finished: str) -> None:
+        now = time.monotonic()
+        took = f" after {duration(now - self._began[cell.hash])}" if cell.hash in self._began else ""
+        if state.state == "running":
+            self._began[cell.hash] = now
+            took = f" from step {state.step}" if state.step else ""
+        self.say(
+            f"[{finished} done] {cell.name}: {state.state}{took}" + (f": {state.message}" if state.message else "")
+        )
+
+    def say(self, text: str) -> None:
+        """One line with the time of day."""
+        self.console.print(f"{time.strftime('%H:%M:%S')} {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """59 s, 12 min 05 s, 3 h 07 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _short(text: str, width: int = 60) -> str:
+    line = text.strip().splitlines()[0].replace("[", r"\[") if text.strip() else ""
+    return line if len(line) <= width else line[: width - 1] + "…"

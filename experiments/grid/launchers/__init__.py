@@ -1,0 +1,1 @@
+"""What brings a study's cells to processors."""

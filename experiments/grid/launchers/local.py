@@ -1,0 +1,186 @@
+"""Workers on this machine: processes that take cell after cell, watched by the one that started them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import IO, ClassVar
+
+from experiments.errors import Interrupted, RunFailed
+from experiments.grid.board import Board
+from experiments.grid.claims import bury, latest
+from experiments.grid.study import Cell, CellState, Study
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+POLL_EVERY = 0.5
+FRUITLESS = 3
+
+
+@dataclass(frozen=True)
+class Local:
+    """Runs cells in worker processes on this machine.
+
+    Args:
+        jobs: how many workers; None takes one for each core.
+        threads: how many threads each of them may use; None shares the cores among them.
+        attempts: how often a cell may fail before this launch leaves it alone. A run that ends as failed by itself
+            (exit code 3) counts as all of them: it would fail again.
+    """
+
+    version: ClassVar[int] = 1
+
+    jobs: int | None = None
+    threads: int | None = None
+    attempts: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("jobs", "threads", "attempts"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; it must be at least 1")
+
+    def launch(self, study: Study, board: Board) -> int:
+        """Run what is left of a study. Returns 0 (all done), 3 (some cell failed) or 75 (stopped)."""
+        with _Crew(self, study, board) as crew:
+            return crew.work()
+
+
+@dataclass
+class _Worker:
+    process: subprocess.Popen[bytes]
+    log: IO[bytes]
+    told: int = 0
+
+
+@dataclass
+class _Crew:
+    """The workers of one launch."""
+
+    launcher: Local
+    study: Study
+    board: Board
+    launch: str = field(default_factory=lambda: f"{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}")
+    workers: list[_Worker] = field(default_factory=list)
+    fruitless: int = 0
+    stops: int = 0
+
+    def __enter__(self) -> _Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers:
+            os.killpg(worker.process.pid, signal.SIGKILL)
+            worker.process.wait()
+            worker.log.close()
+
+    def work(self) -> int:
+        with self._listening():
+            while True:
+                self._reap()
+                began = time.monotonic()
+                states = list(self.study.states())
+                self.board.show(states)
+                free = [cell for cell, state in states if self._free(state)]
+                elsewhere = sum(state.state == "running" for _, state in states)
+                if self.stops:
+                    if not self.workers:
+                        return Interrupted.exit_code
+                    self._pass_on()
+                elif not free and not elsewhere and not self.workers:
+                    return self._verdict(states)
+                else:
+                    self._man(free, states)
+                time.sleep(max(POLL_EVERY, 5 * (time.monotonic() - began)))
+
+    def _verdict(self, states: list[tuple[Cell, CellState]]) -> int:
+        return 0 if all(state.state == "done" for _, state in states) else RunFailed.exit_code
+
+    def _free(self, state: CellState) -> bool:
+        return state.state not in ("done", "running") and not state.given_up(self.launch, self.launcher.attempts)
+
+    def _man(self, free: list[Cell], states: list[tuple[Cell, CellState]]) -> None:
+        """Start workers until there are as many as there are jobs, or cells that they could work on."""
+        ours = {worker.process.pid for worker in self.workers}
+        busy = sum(
+            state.state == "running" and bool(state.history) and state.history[-1].owner.get("pid") in ours
+            for _, state in states
+        )
+        wanted = min(self.jobs, busy + len(free))
+        while len(self.workers) < wanted:
+            self.workers.append(self._start())
+
+    @property
+    def jobs(self) -> int:
+        return self.launcher.jobs or _cores()
+
+    def _start(self) -> _Worker:
+        threads = self.launcher.threads or max(1, _cores() // self.jobs)
+        command = [sys.executable, "-P", "-m", "experiments.grid.worker", str(self.study.path)]
+        command += ["--launch", self.launch, "--attempts", str(self.launcher.attempts)]
+        log = open(self.study.logs / f"workers-{self.launch}.log", "ab")  # noqa: SIM115 (closed when the worker ends)
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C reaches the launcher alone, which passes it on once
+        )
+        return _Worker(process, log)
+
+    def _reap(self) -> None:
+        """Take note of the workers that ended, and mark the cells of those that died."""
+        for worker in list(self.workers):
+            code = worker.process.poll()
+            if code is None:
+                continue
+            self.workers.remove(worker)
+            worker.log.close()
+            if code in (0, Interrupted.exit_code) or self.stops:
+                continue
+            how = f"the worker died ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
+            buried = [cell.name for cell in self._cells_of(worker.process.pid, how)]
+            self.fruitless = 0 if buried else self.fruitless + 1
+            self.board.say(f"{how}: {', '.join(buried) or 'it had no cell'}")
+            if self.fruitless == FRUITLESS:
+                raise RunFailed(f"{FRUITLESS} workers died before they had a cell; see {worker.log.name}")
+
+    def _cells_of(self, pid: int, how: str) -> Iterator[Cell]:
+        for cell in self.study.cells:
+            folder = self.study.claims(cell)
+            if latest(folder) is not None and bury(folder, pid, how):
+                yield cell
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """The first SIGINT or SIGTERM asks the workers to stop, the second kills them."""
+        before = {name: signal.signal(name, self._on_signal) for name in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for name, handler in before.items():
+                signal.signal(name, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.stops += 1
+
+    def _pass_on(self) -> None:
+        """Tell every worker of the stops that it has not heard of: first SIGTERM, then death to it and its children."""
+        for worker in self.workers:
+            if worker.told < 1:
+                worker.process.terminate()
+            if self.stops > 1 and worker.told < 2:
+                os.killpg(worker.process.pid, signal.SIGKILL)
+            worker.told = self.stops
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
