@@ -1,0 +1,1 @@
+"""Measured costs, always as ratios to a baseline in the same process."""

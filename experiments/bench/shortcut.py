@@ -1,0 +1,59 @@
+"""What a shortcut step costs beside a flow-matching step; theory for a share k of self-consistency rows: 1 + 2k/3."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from experiments.bench.latents import RandomLatents
+from experiments.bench.timing import Paired, paired
+from experiments.components import Components
+from experiments.config import parse, resolve
+from experiments.training.ema import EMA
+from objectives import Draws
+
+
+def measure(*, pairs: int = 7, threads: int = 2) -> list[Paired]:
+    """DiT-S/2 at batch 16 on 32×32×4 latents, and each tiny backbone on digits at batch 64."""
+    torch.set_num_threads(threads)
+    cases: list[tuple[str, dict[str, Any], RandomLatents | None, int, int]] = [
+        ("DiT-S/2, 32×32×4, batch 16", {"backbone": "DiT-S/2"}, RandomLatents(), 16, 1),
+        *((f"{name} on digits, batch 64", {"backbone": name}, None, 64, 20) for name in ("dit", "u-vit", "mmdit")),
+    ]
+    return [
+        paired(name, _step("rf", given, data, batch, steps), _step("shortcut", given, data, batch, steps), pairs=pairs)
+        for name, given, data, batch, steps in cases
+    ]
+
+
+def _step(
+    objective: str, given: dict[str, Any], data: RandomLatents | None, batch: int, steps: int
+) -> Callable[[], float]:
+    """A function that trains ``steps`` steps and returns the seconds for each."""
+    config = resolve(parse({"objective": objective, **given}))
+    chosen, built = data or config.data.build(), config.objective.build()
+    backbone = config.backbone.build(spec=chosen.spec, step=built.needs.step)
+    backbone.initialise(0)
+    parts, ema = Components(chosen, built, backbone), EMA(backbone, 0.999)
+    optimizer = torch.optim.AdamW(backbone.parameters(), lr=1e-4, fused=True)
+    rows = parts.data.dataset("train")[torch.arange(batch)]
+    count = 0
+
+    def run() -> float:
+        nonlocal count
+        started = time.perf_counter()
+        for _ in range(steps):
+            count += 1
+            draws = Draws(0, count, torch.arange(batch), batch)
+            loss = built.loss(backbone, rows["x"], rows["condition"], draws, teacher=ema)
+            optimizer.zero_grad()
+            loss.per_sample.mean().backward()
+            torch.nn.utils.clip_grad_norm_(backbone.parameters(), 1.0, foreach=True)
+            optimizer.step()
+            ema.update(backbone, count)
+        return (time.perf_counter() - started) / steps
+
+    return run

@@ -1,0 +1,46 @@
+"""``fewstep bench``: measured costs as ratios to a baseline in the same process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from experiments.bench.timing import Paired
+
+app = typer.Typer(help="Measure costs as ratios to a baseline in the same process.", no_args_is_help=True)
+
+
+@app.command()
+def overhead(pairs: int = 5, threads: int = 2) -> None:
+    """A step of `fewstep train` against a bare loop with the same data, AdamW, clipping and EMA."""
+    from experiments.bench.overhead import measure
+
+    _print("fewstep train against a bare loop", measure(pairs=pairs, threads=threads))
+
+
+@app.command()
+def shortcut(pairs: int = 7, threads: int = 2) -> None:
+    """A shortcut step against a flow-matching step (theory for k = 1/4: 1.167)."""
+    from experiments.bench.shortcut import measure
+
+    _print("shortcut against flow matching", measure(pairs=pairs, threads=threads))
+
+
+def _print(title: str, results: list[Paired]) -> None:
+    import statistics
+
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{title} (median of {len(results[0].baseline)} pairs)")
+    for column in ("case", "baseline ms", "ms", "ratio", "lowest", "highest"):
+        table.add_column(column, justify="left" if column == "case" else "right")
+    for result in results:
+        low, high = result.spread
+        milliseconds = [1000 * statistics.median(times) for times in (result.baseline, result.candidate)]
+        table.add_row(
+            result.name, *(f"{value:.1f}" for value in milliseconds), f"{result.ratio:.3f}", f"{low:.3f}", f"{high:.3f}"
+        )
+    Console().print(table)

@@ -1,0 +1,97 @@
+"""Measuring a run: distances of its samples to both splits, validation loss, NFE and time, for each number of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from experiments.config.schema import Evaluation, Weights
+from experiments.console import Reporter
+from experiments.evaluation.loaded import LoadedRun
+from experiments.evaluation.validation import TIMES, validation_losses
+from experiments.features import FeatureExtractor, extract
+from experiments.metrics import Metric, SampleFeatures
+from experiments.registry import entries
+from experiments.runs import evaluation_key, evaluation_settings
+from experiments.stopping import Stop
+
+SHEET = 64  # samples on a sheet
+
+
+def evaluate(
+    loaded: LoadedRun, settings: Evaluation, *, reporter: Reporter, stop: Stop | None = None
+) -> dict[str, Any]:
+    """Evaluate ``loaded`` with ``settings``, write ``evaluations/KEY.json`` and the sheets, and return its content.
+
+    ``{"settings", "step", "rows": one for each weights × steps, "validation": one for each weights}``. Raises
+    :class:`Interrupted` between batches where ``stop`` asks for it, :class:`UserError` for settings that do not fit.
+    """
+    stop = stop or Stop()
+    for steps in settings.steps:
+        loaded.objective.time_grid(steps)
+    name = settings.features or loaded.data.features
+    extractor: FeatureExtractor = entries("features")[name].load()().to(loaded.device)
+    splits = {split: extract(extractor, loaded.data, loaded.data.dataset(split).x) for split in ("train", "validation")}
+    total = len(settings.weights) * len(settings.steps) * settings.num
+    reporter.begin(f"evaluating {loaded.config.run_name}", done=0, total=total)
+    done = 0
+
+    def check(count: int) -> None:
+        nonlocal done
+        done += count
+        stop.check()
+        reporter.advance(done)
+
+    try:
+        rows = [
+            _row(loaded, settings, extractor, splits, weights, steps, check)
+            for weights in settings.weights
+            for steps in settings.steps
+        ]
+    finally:
+        reporter.end()
+    result = {
+        "settings": evaluation_settings(settings) | {"features": extractor.name},
+        "step": loaded.step,
+        "rows": rows,
+        "validation": [_validation(loaded, weights) for weights in settings.weights],
+    }
+    loaded.run.write_evaluation(evaluation_key(settings), result)
+    return result
+
+
+def _row(
+    loaded: LoadedRun,
+    settings: Evaluation,
+    extractor: FeatureExtractor,
+    splits: dict[str, Tensor],
+    weights: Weights,
+    steps: int,
+    check: Callable[[int], None],
+) -> dict[str, Any]:
+    samples = loaded.sample(
+        steps, num=settings.num, weights=weights, guidance=settings.guidance, solver=settings.solver,
+        seed=settings.seed, batch_size=settings.batch_size, check=check,
+    )  # fmt: skip
+    sheet, _ = loaded.save_samples(samples.first(SHEET), f"{weights}-{steps}-steps-{evaluation_key(settings)}")
+    fake = extract(extractor, loaded.data, samples.x)
+    features = SampleFeatures(train=splits["train"], heldout=splits["validation"], fake=fake)
+    row: dict[str, Any] = {
+        "weights": weights,
+        "steps": steps,
+        "nfe": samples.nfe,
+        "solver": settings.solver or loaded.objective.solvers[0],
+        "guidance": settings.guidance,
+        "num": settings.num,
+    }
+    for name in settings.metrics:
+        metric: Metric = entries("metrics")[name].load()()
+        row |= metric(features)
+    return row | {"seconds_per_image": samples.seconds_per_image, "sheet": str(sheet.relative_to(loaded.run.path))}
+
+
+def _validation(loaded: LoadedRun, weights: Weights) -> dict[str, Any]:
+    losses = validation_losses(loaded.objective, loaded.network(weights), loaded.data, device=loaded.device)
+    return {"weights": weights, "times": list(TIMES), "loss": losses, "mean": sum(losses) / len(losses)}

@@ -1,0 +1,126 @@
+"""A trained run in memory: what notebooks, ``fewstep sample`` and ``fewstep evaluate`` work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from experiments.components import build
+from experiments.config.schema import Weights
+from experiments.console import Reporter
+from experiments.errors import UserError
+from experiments.evaluation.sampling import Samples, draw_samples
+from experiments.evaluation.sheets import sheet, write_png
+from experiments.runs import Run
+from experiments.training import checkpoints
+from experiments.training.module import check_architecture
+
+
+class LoadedRun:
+    """The newest whole checkpoint of a run, its EMA and its raw weights, ready to be sampled and measured.
+
+    Raises:
+        UserError: where there is no whole checkpoint, or it is another architecture's.
+    """
+
+    def __init__(self, run: Run, *, reporter: Reporter | None = None, device: str | None = None):
+        self.run, self.config = run, run.config
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        found = checkpoints.newest(run.checkpoints)
+        for notice in found.notices:
+            (reporter or Reporter("lines")).notice(notice)
+        if found.path is None:
+            raise UserError(f"{run.path} has no whole checkpoint yet: train it first (fewstep resume {run.path}).")
+        parts = build(self.config)
+        self.data, self.objective = parts.data, parts.objective.to(self.device)
+        self.objective.load_state_dict(found.state["objective"])
+        self._network = parts.backbone.to(self.device).eval().requires_grad_(False)
+        self._weights: dict[str, Any] = {"raw": found.state["backbone"]}
+        if found.state["emas"]:
+            self._weights["ema"] = found.state["emas"][0]
+        check_architecture(self._network, self._weights["raw"], str(found.path))
+        self.step: int = found.state["step"]
+
+    def network(self, weights: Weights = "ema") -> torch.nn.Module:
+        """The backbone with these weights. One network in memory: asking for others replaces them."""
+        if weights not in self._weights:
+            raise UserError(f"weights={weights}: {self.run.path} keeps {' and '.join(sorted(self._weights))} weights.")
+        self._network.load_state_dict(self._weights[weights])
+        return self._network
+
+    def sample(
+        self,
+        steps: int = 4,
+        *,
+        num: int = 64,
+        weights: Weights = "ema",
+        guidance: float = 1.0,
+        solver: str | None = None,
+        seed: int = 0,
+        batch_size: int = 512,
+        check: Callable[[int], None] = lambda done: None,
+    ) -> Samples:
+        """``num`` samples in ``steps`` steps; ``x`` as the data are normalised (``images`` gives pictures).
+
+        Raises a UserError for a number of steps, a solver or a guidance that the objective does not take.
+        """
+        self._check(steps, solver, guidance)
+        return draw_samples(
+            self.objective, self.network(weights), self.data, device=self.device, steps=steps, num=num,
+            guidance=guidance, solver=solver, seed=seed, batch_size=batch_size, check=check,
+        )  # fmt: skip
+
+    def _check(self, steps: int, solver: str | None, guidance: float) -> None:
+        try:
+            self.objective.time_grid(steps)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        if solver is not None and solver not in self.objective.solvers:
+            raise UserError(f"solver={solver}: {self.objective.notation} takes {', '.join(self.objective.solvers)}.")
+        if guidance != 1 and not self.data.spec.num_classes and self.data.spec.context is None:
+            raise UserError(
+                f"guidance={guidance:g}: {self.config.data.label} has no condition to guide by; only 1 works."
+            )
+
+    def images(self, samples: Samples) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """Pictures (N, C, H, W), uint8."""
+        return self.data.to_images(samples.x).numpy()
+
+    def save_samples(self, samples: Samples, name: str) -> tuple[Path, Path]:
+        """Write ``samples/NAME.png``, a sheet, and ``samples/NAME.npz`` (x, images and the conditions)."""
+        folder = self.run.path / "samples"
+        self.run.fence()
+        write_png(folder / f"{name}.png", sheet(self.data, samples.x))
+        condition = {key: value.numpy() for key, value in (samples.condition or {}).items()}
+        np.savez_compressed(folder / f"{name}.npz", x=samples.x.numpy(), images=self.images(samples), **condition)
+        return folder / f"{name}.png", folder / f"{name}.npz"
+
+    def evaluate(
+        self,
+        *,
+        steps: Sequence[int] | None = None,
+        weights: Sequence[Weights] | None = None,
+        num: int | None = None,
+        guidance: float | None = None,
+        solver: str | None = None,
+        features: str | None = None,
+        reporter: Reporter | None = None,
+    ) -> dict[str, Any]:
+        """Measure the run and keep the result in ``evaluations/``; what is not given is as the configuration says."""
+        from experiments.evaluation.evaluate import evaluate
+
+        given = {
+            "steps": steps and tuple(steps),
+            "weights": weights and tuple(weights),
+            "num": num,
+            "guidance": guidance,
+            "solver": solver,
+            "features": features,
+        }
+        settings = replace(self.config.evaluation, **{key: value for key, value in given.items() if value is not None})
+        return evaluate(self, settings, reporter=reporter or Reporter("none"))

@@ -1,0 +1,67 @@
+"""A run from wherever it is to its end: trained to the last step, then evaluated as its configuration says."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+
+from experiments.console import Reporter, Style
+from experiments.errors import Ended, RunFailed
+from experiments.runs import Run, evaluation_key
+from experiments.stopping import Stop
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+
+def execute(
+    run: Run, *, progress: Style = "none", stop: Stop | None = None, fence: Callable[[], None] | None = None
+) -> int:
+    """Train (or go on training) and evaluate ``run``; the exit code: 0 done, 2 wrong input, 3 failed, 75 stopped.
+
+    A finished run costs nothing: torch is not even imported. What ended the run stands in status.json, and is said
+    unless ``progress`` is "none". ``fence`` is called before every write and raises when the right to write is lost.
+    """
+    reporter = Reporter(progress)
+    if run.finished(run.config):
+        reporter.notice(f"{run.path} is done.")
+        return 0
+    if fence is not None:
+        run.fence = fence
+    stop = stop or Stop()
+    try:
+        with stop.listening():
+            _to_the_end(run, stop, reporter)
+    except Ended as end:
+        run.write_status("interrupted" if end.exit_code == 75 else "failed", message=str(end))
+        reporter.notice(str(end))
+        return end.exit_code
+    return 0
+
+
+def _to_the_end(run: Run, stop: Stop, reporter: Reporter) -> None:
+    from experiments.evaluation.evaluate import evaluate
+    from experiments.evaluation.loaded import LoadedRun
+    from experiments.manifest import write_manifest
+    from experiments.training.fit import fit
+    from experiments.training.rank import fit_on_processes
+
+    config = run.config
+    write_manifest(run)
+    try:
+        done = run.done or {}
+        if done.get("step") != config.trainer.max_steps:
+            if config.trainer.devices > 1:
+                fit_on_processes(run, config.trainer.devices, stop=stop, style=reporter.style)
+            else:
+                fit(run, stop=stop, reporter=reporter)
+            run.mark_done(step=config.trainer.max_steps, evaluations=[])
+        key = evaluation_key(config.evaluation)
+        if key not in (run.done or {})["evaluations"]:
+            if config.evaluation.steps:
+                evaluate(LoadedRun(run, reporter=reporter), config.evaluation, reporter=reporter, stop=stop)
+            run.mark_done(evaluations=[*(run.done or {})["evaluations"], key])
+    except OSError as error:
+        if error.errno in _DISK:
+            raise RunFailed(f"The disk refused a write ({error}). The last checkpoint is intact.") from error
+        raise
+    run.write_status("done", step=config.trainer.max_steps, max_steps=config.trainer.max_steps)

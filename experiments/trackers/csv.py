@@ -1,0 +1,45 @@
+"""metrics.csv: one line for each number, ``step,name,value``."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, ClassVar
+
+from experiments.files import write_atomically
+
+HEADER = "step,name,value\n"
+
+
+class CSV:
+    """metrics.csv in the run's folder; long rows, so that a new metric never changes the header."""
+
+    version: ClassVar[int] = 1
+    _file: IO[str]
+
+    def open(self, run: Path, *, first_step: int) -> None:
+        path = run / "metrics.csv"
+        kept = []
+        if path.is_file():
+            with open(path, newline="") as lines:
+                kept = [
+                    row for row in csv.reader(lines) if len(row) == 3 and row[0].isdigit() and int(row[0]) <= first_step
+                ]
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(kept)
+        write_atomically(path, HEADER + text.getvalue())
+        self._file = open(path, "a", newline="")  # noqa: SIM115 (open until close())
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        csv.writer(self._file, lineterminator="\n").writerows(
+            (step, name, repr(float(v))) for name, v in values.items()
+        )
+        self._file.flush()
+
+    def image(self, step: int, name: str, pixels: Any) -> None:
+        """A table holds no pictures."""
+
+    def close(self) -> None:
+        self._file.close()

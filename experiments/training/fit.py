@@ -1,0 +1,163 @@
+"""Training one run, from its newest whole checkpoint to the last step."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning import Callback, Trainer
+from lightning.pytorch.strategies import DDPStrategy, Strategy
+
+from datamodules.order import TrainingOrder
+from experiments.components import Components, build
+from experiments.config import Config
+from experiments.console import Reporter
+from experiments.errors import Interrupted, RunFailed
+from experiments.evaluation.sampling import draw_samples
+from experiments.evaluation.sheets import sheet
+from experiments.evaluation.validation import validation_losses
+from experiments.registry import entries
+from experiments.runs import Run
+from experiments.stopping import Stop
+from experiments.trackers.base import Tracker
+from experiments.training import callbacks, checkpoints
+from experiments.training.module import TrainingModule
+
+SHEET = 64  # images on the sheet that trackers get
+
+
+def fit(
+    run: Run, *, stop: Stop, reporter: Reporter, parts: Components | None = None, extra: Sequence[Callback] = ()
+) -> None:
+    """Train ``run`` to its last step, with ``parts`` in place of what its configuration names, and ``extra`` callbacks.
+
+    Raises :class:`Interrupted` where a stop came first (its checkpoint is written then), :class:`RunFailed` where the
+    loss is not finite or memory is exhausted, :class:`UserError` for a checkpoint of another architecture.
+    """
+    config = run.config
+    torch.manual_seed(config.seed)
+    parts = parts or build(config)
+    parts.data.setup()
+    module = TrainingModule(config, parts.objective, parts.backbone, parts.data.augment)
+    found = checkpoints.newest(run.checkpoints)
+    for notice in found.notices:
+        reporter.notice(notice)
+    if found.path:
+        module.restore(found.state, str(found.path))
+    if module.first_step < config.trainer.max_steps:
+        _train(run, module, parts, stop, reporter, extra)
+
+
+def _train(
+    run: Run, module: TrainingModule, parts: Components, stop: Stop, reporter: Reporter, extra: Sequence[Callback]
+) -> None:
+    config, first, last = run.config, module.first_step, run.config.trainer.max_steps
+    trainer = _trainer(config, last - first)
+    trackers: list[Tracker] = []
+    if trainer.is_global_zero:
+        trackers = [entries("trackers")[name].load()() for name in config.trainer.trackers]
+    for tracker in trackers:
+        tracker.open(run.path, first_step=first)
+    if trainer.is_global_zero:
+        run.write_status("running", step=first, max_steps=last)
+        reporter.begin(config.run_name, done=first, total=last)
+    trainer.callbacks += [*_callbacks(run, parts, trackers, stop, reporter), *extra]
+    loader = parts.data.loader("train", _order(parts, trainer, config, first), config.trainer.workers)
+    if config.trainer.compile:
+        parts.backbone.compile()
+    started = time.monotonic()
+    try:
+        trainer.fit(module, train_dataloaders=loader)
+    except torch.OutOfMemoryError as error:
+        raise RunFailed(f"Out of memory on the device: {error}") from error
+    finally:
+        reporter.end()
+        for tracker in trackers:
+            tracker.close()
+    done = first + trainer.global_step
+    if trainer.is_global_zero:
+        seconds = run.status.get("training_seconds", 0.0) + time.monotonic() - started
+        run.write_status("running", step=done, max_steps=last, training_seconds=seconds)
+    if done < last:
+        raise Interrupted(f"Stopped after step {done} of {last}; its checkpoint is written.")
+
+
+def _order(parts: Components, trainer: Trainer, config: Config, first: int) -> TrainingOrder:
+    return TrainingOrder(
+        len(parts.data.dataset("train")),
+        config.trainer.batch_size,
+        config.seed,
+        rank=trainer.global_rank,
+        world=trainer.world_size,
+        accumulate=config.trainer.accumulate,
+        start_step=first,
+        max_steps=config.trainer.max_steps,
+    )
+
+
+def _trainer(config: Config, steps: int) -> Trainer:
+    """Lightning's trainer without what we do ourselves: loggers, checkpoints, progress bar, samplers."""
+    settings = config.trainer
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for text in (".*does not have many workers.*", ".*`tensorboardX` has been removed.*", ".*isinstance.*LeafSpec.*"):
+        warnings.filterwarnings("ignore", text)
+    return Trainer(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        num_nodes=settings.nodes,
+        strategy=_strategy(config),
+        precision=settings.precision,
+        max_steps=steps,
+        max_epochs=-1,
+        accumulate_grad_batches=settings.accumulate,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        inference_mode=False,
+    )
+
+
+def _strategy(config: Config) -> str | Strategy:
+    """DDP for several processes: no buffers to broadcast (they are constants), gradients as views of the buckets."""
+    if config.trainer.devices * config.trainer.nodes == 1:
+        return "auto"
+    return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def _callbacks(
+    run: Run, parts: Components, trackers: list[Tracker], stop: Stop, reporter: Reporter
+) -> list[callbacks.AfterStep]:
+    config = run.config
+
+    def report(step: int, values: dict[str, float]) -> None:
+        if "loss" in values:
+            reporter.advance(step, f"loss {values['loss']:.4f}  {values['steps_per_second']:.1f} steps/s")
+
+    def losses(module: TrainingModule) -> dict[str, float]:
+        networks: dict[str, Any] = {"raw": module.backbone} | ({"ema": module.emas[0]} if len(module.emas) else {})
+        values: dict[str, float] = {}
+        for weights, network in networks.items():
+            found = validation_losses(module.objective, network, parts.data, device=module.device, world=True)
+            values[f"validation/loss_{weights}"] = sum(found) / len(found)
+            values |= {f"validation/loss_{weights}_t{i}": value for i, value in enumerate(found)}
+        return values
+
+    def pixels(module: TrainingModule) -> Any:
+        network = module.emas[0] if len(module.emas) else module.backbone
+        steps = max(config.evaluation.steps, default=16)
+        drawn = draw_samples(module.objective, network, parts.data, steps=steps, num=SHEET, device=module.device)
+        return sheet(parts.data, drawn.x)
+
+    return [
+        callbacks.Record(run, trackers, report),
+        callbacks.Validate(losses, trackers, report),
+        callbacks.Picture(pixels, trackers),
+        callbacks.Save(run, stop),
+    ]

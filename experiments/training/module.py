@@ -1,0 +1,123 @@
+"""The Lightning module: a batch, its draws, the objective's loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from datamodules.order import positions
+from experiments.config import Config
+from experiments.errors import UserError
+from experiments.training.checkpoints import mismatches
+from experiments.training.ema import EMA
+from objectives import Draws, Objective
+
+
+class TrainingModule(LightningModule):
+    """Trains ``backbone`` by ``objective``; keeps its EMAs; gives and takes the state of a checkpoint."""
+
+    def __init__(
+        self, config: Config, objective: Objective, backbone: nn.Module, augment: Callable[..., dict[str, Any]]
+    ):
+        super().__init__()
+        self.config, self.augment = config, augment
+        self.objective, self.backbone = objective, backbone
+        self.emas = nn.ModuleList(EMA(backbone, decay, warmup=config.ema.warmup) for decay in config.ema.decays)
+        self.teacher = self.emas[0] if objective.needs.teacher == "ema" else None
+        self.schedule = config.schedule.build()
+        self.first_step = 0
+        self.window: list[dict[str, Tensor]] = []
+        self._positions: dict[int, Tensor] = {}
+        self._optimizer_state: dict[str, Any] | None = None
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps done, those before a resume included."""
+        return self.first_step + self.global_step
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        draws = self._draws(batch_idx)
+        batch = self.augment(batch, draws)
+        progress = self.step / self.config.trainer.max_steps
+        loss = self.objective.loss(
+            self.backbone, batch["x"], batch.get("condition"), draws, teacher=self.teacher, progress=progress
+        )
+        mean = loss.per_sample.mean()
+        self.window.append({"loss": mean.detach(), **loss.logs})
+        return mean
+
+    def _draws(self, batch_idx: int) -> Draws:
+        """The randomness of this micro-batch, by the positions of its rows in the global batch."""
+        trainer = self.config.trainer
+        micro = batch_idx % trainer.accumulate
+        if micro not in self._positions:
+            rows = positions(
+                0, trainer.batch_size, self.global_rank, self.trainer.world_size, trainer.accumulate, micro
+            )
+            self._positions[micro] = rows.to(self.device)
+        return Draws(self.config.seed, self.step, self._positions[micro], trainer.batch_size)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        named = [*self.backbone.named_parameters(), *self.objective.named_parameters()]
+        optimizer = self.config.optimizer.build().create((name, p) for name, p in named if p.requires_grad)
+        if self._optimizer_state is not None:
+            groups = optimizer.state_dict()["param_groups"]  # hyper-parameters are the configuration's
+            optimizer.load_state_dict({"state": self._optimizer_state["state"], "param_groups": groups})
+        first, last = self.first_step, self.config.trainer.max_steps
+        scheduler = LambdaLR(optimizer, lambda step: self.schedule(first + step, last))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
+        """Clip by the global norm, and keep the norm. Ours: Lightning 2.6 refuses a fused optimiser under bf16-mixed."""
+        if self.config.trainer.clip is not None:
+            weights = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            norm = nn.utils.clip_grad_norm_(weights, self.config.trainer.clip, foreach=True)
+            self.window[-1]["grad_norm"] = norm.detach()
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        for ema in self.emas:
+            assert isinstance(ema, EMA)
+            ema.update(self.backbone, self.step + 1)
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Everything that the rest of the training depends on, and nothing of how or where it runs."""
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        return {
+            "step": self.step,
+            "identity": self.config.hash,
+            "backbone": self.backbone.state_dict(),
+            "objective": self.objective.state_dict(),
+            "emas": [ema.network.state_dict() for ema in self.emas if isinstance(ema, EMA)],
+            "optimizer": optimizer.state_dict(),
+            "window": self.window,
+        }
+
+    def restore(self, state: Mapping[str, Any], source: str) -> None:
+        """Go on from a checkpoint's state; a :class:`UserError` that lists the differences if it is another network's."""
+        check_architecture(self.backbone, state["backbone"], source)
+        if len(state["emas"]) != len(self.emas):
+            raise UserError(f"{source} holds {len(state['emas'])} EMAs; the configuration asks for {len(self.emas)}.")
+        self.backbone.load_state_dict(state["backbone"])
+        self.objective.load_state_dict(state["objective"])
+        for ema, weights in zip(self.emas, state["emas"], strict=True):
+            assert isinstance(ema, EMA)
+            ema.network.load_state_dict(weights)
+        self.first_step, self._optimizer_state, self.window = state["step"], state["optimizer"], state["window"]
+
+
+def check_architecture(backbone: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
+    """Raise a :class:`UserError` that lists what differs between a network and a checkpoint's weights."""
+    lines = mismatches(backbone.state_dict(), weights)
+    if lines:
+        more = f"\n  … and {len(lines) - 10} more" if len(lines) > 10 else ""
+        raise UserError(
+            f"{source} is a checkpoint of another architecture than {type(backbone).__name__} as configured:\n  "
+            + "\n  ".join(lines[:10]) + more
+        )  # fmt: skip
