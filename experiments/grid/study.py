@@ -34,13 +34,17 @@ class Cell:
     """One planned run: a row of cells.json.
 
     ``run`` is the name of its folder, ``evaluation`` the key of the evaluation that it is to end with, ``overrides``
-    the dotted keys in which it differs from the grid's base.
+    the dotted keys in which it differs from the grid's base; the labels of its plugins stand in tables before there
+    is a run.
     """
 
     name: str
     hash: str
     run: str
     evaluation: str
+    objective: str
+    backbone: str
+    data: str
     seed: int
     max_steps: int
     overrides: dict[str, Any]
