@@ -11,7 +11,7 @@ Importing this package imports neither torch nor any plugin; ``resolve`` imports
 
 from __future__ import annotations
 
-from experiments.config.config import Config, load, resolve
+from experiments.config.config import Config, load, resolve, sections
 from experiments.config.faults import ConfigError, Fault
 from experiments.config.plugins import Plugin
 from experiments.config.raw import Raw, parse, read
@@ -30,4 +30,5 @@ __all__ = [
     "parse",
     "read",
     "resolve",
+    "sections",
 ]

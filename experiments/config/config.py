@@ -83,19 +83,30 @@ def resolve(raw: Raw) -> Config:
             found[section] = resolve_plugin(group, written)
         except ConfigError as error:
             faults += [fault.under((section,)) for fault in error.faults]
-    for section, schema in SETTINGS.items():
-        found[section] = _settings(schema, data.get(section), (section,), faults)
-    for key, (annotation, default) in VALUES.items():
-        try:
-            found[key] = conform(data.get(key, default), annotation, (key,), faults, _no_plugin)
-        except Refused:
-            continue
+    found |= _sections(data, faults)
     if not faults:
-        config = Config(**_without_ema(found, data))
+        config = Config(**found)
         faults += cross_faults(config)
         if not faults:
             return config
-    raise ConfigError(dataclasses.replace(fault, where=fault.where or raw.where(fault.key)) for fault in faults)
+    raise ConfigError(_placed(faults, raw))
+
+
+def sections(raw: Raw) -> dict[str, Any]:
+    """What is no plugin: the ``ema``, ``trainer`` and ``evaluation`` sections, ``seed`` and ``name``. Imports no torch.
+
+    Raises:
+        ConfigError: faults in these sections.
+    """
+    faults: list[Fault] = []
+    found = _sections(raw.interpolated(defaults()), faults)
+    if faults:
+        raise ConfigError(_placed(faults, raw))
+    return found
+
+
+def _placed(faults: list[Fault], raw: Raw) -> list[Fault]:
+    return [dataclasses.replace(fault, where=fault.where or raw.where(fault.key)) for fault in faults]
 
 
 def defaults() -> dict[str, Any]:
@@ -104,6 +115,21 @@ def defaults() -> dict[str, Any]:
     for section, schema in SETTINGS.items():
         found[section] = plain(dataclasses.asdict(schema()))
     return {**found, **{key: default for key, (_, default) in VALUES.items()}}
+
+
+def _sections(data: Mapping[str, Any], faults: list[Fault]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for section, schema in SETTINGS.items():
+        found[section] = _settings(schema, data.get(section), (section,), faults)
+    for key, (annotation, default) in VALUES.items():
+        try:
+            found[key] = conform(data.get(key, default), annotation, (key,), faults, _no_plugin)
+        except Refused:
+            continue
+    if not found["ema"].decays and "weights" not in (data.get("evaluation") or {}):
+        # Without an average there is none to evaluate; only a configuration that asks for it by name is refused.
+        found["evaluation"] = dataclasses.replace(found["evaluation"], weights=("raw",))
+    return found
 
 
 def _settings(schema: type[Any], written: Any, place: Key, faults: list[Fault]) -> Any:
@@ -123,13 +149,6 @@ def _settings(schema: type[Any], written: Any, place: Key, faults: list[Fault]) 
         except Refused:
             continue
     return schema(**chosen)
-
-
-def _without_ema(found: dict[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    """Without an average there is none to evaluate, unless the configuration asks for it by name (a fault)."""
-    if found["ema"].decays or "weights" in (data.get("evaluation") or {}):
-        return found
-    return {**found, "evaluation": dataclasses.replace(found["evaluation"], weights=("raw",))}
 
 
 def _no_plugin(cls: type[Any], value: Any, key: Key, faults: list[Fault]) -> Any:

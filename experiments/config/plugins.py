@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from experiments.config.faults import ConfigError, Fault, Key, Refused, unknown
-from experiments.config.values import conform, describe, hints
+from experiments.config.values import conform, describe, hints, with_article
 from experiments.registry import Entry, Resolved, entries, group_of_class, resolve_name, singular
 from experiments.registry.names import scalar
 
@@ -175,7 +175,9 @@ def _resolve(group: str, written: Any, base: Plugin | None, faults: list[Fault])
     if isinstance(written, str):
         written = {"name": written}
     if not isinstance(written, Mapping):
-        faults.append(Fault((), f"expected a {singular(group)}: a name, or a mapping with a name; given {written!r}"))
+        faults.append(
+            Fault((), f"expected {with_article(singular(group))}: a name, or a mapping with a name; given {written!r}")
+        )
         raise Refused
     given = dict(written)
     if "name" not in given and base is not None:

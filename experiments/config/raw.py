@@ -17,6 +17,9 @@ from experiments.config.reading import Marks, interpolation_fault, read_text, wh
 from experiments.errors import UserError
 from experiments.registry.names import scalar
 
+SHIPPED = Path(__file__).resolve().parents[1] / "configs"
+"""Folder of the configurations that come with fewstep."""
+
 
 @dataclass(frozen=True)
 class Raw:
@@ -64,13 +67,14 @@ class Raw:
 
 
 def read(file: Path | str | None, overrides: Sequence[str] = ()) -> Raw:
-    """Read a YAML file (or start from nothing) and lay ``key=value`` overrides over it, in their order.
+    """Read a YAML file, or a shipped one by its name, or start from nothing; lay ``key=value`` overrides over it.
 
     Raises:
         UserError: there is no such file.
         ConfigError: YAML that cannot be read, with file and line; an override that is none.
     """
-    raw = Raw(*read_text(_file_text(Path(file)), str(file))) if file is not None else Raw()
+    found = _find(Path(file)) if file is not None else None
+    raw = Raw(*read_text(_file_text(found), str(found))) if found is not None else Raw()
     faults: list[Fault] = []
     for text in overrides:
         try:
@@ -129,12 +133,19 @@ def _split_override(text: str) -> tuple[str, Any]:
         raise ConfigError([Fault((dotted,), f"the value {value!r} cannot be read as YAML; quote it")]) from None
 
 
+def _find(file: Path) -> Path:
+    shipped = SHIPPED / f"{file}.yaml"
+    return shipped if not file.exists() and shipped.is_file() else file
+
+
 def _file_text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        near = sorted(path.name for path in file.parent.glob("*.yaml"))[:8] if file.parent.is_dir() else []
-        raise UserError(f"there is no file {file}" + (f"; beside it: {', '.join(near)}" if near else "")) from None
+        beside = sorted(path.name for path in file.parent.glob("*.yaml"))[:8] if file.parent.is_dir() else []
+        shipped = sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+        told = f"; beside it: {', '.join(beside)}" if beside else ""
+        raise UserError(f"there is no file {file}{told}; shipped: {', '.join(shipped)}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{file} cannot be read: {error}") from None
 

@@ -207,8 +207,13 @@ def describe(annotation: Any) -> str:
         return "a mapping"
     group = group_of_class(annotation) if isinstance(annotation, type) else None
     if group is not None:
-        return f"a {singular(group)} (a name, or a mapping with a name)"
+        return f"{with_article(singular(group))} (a name, or a mapping with a name)"
     return NAMES.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def with_article(word: str) -> str:
+    """ "an objective", "a path" """
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
 
 
 def hints(of: Any) -> dict[str, Any]:

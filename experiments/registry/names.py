@@ -39,6 +39,12 @@ def known_names(group: str) -> list[str]:
     return [entry.name for entry in found.values()] + [name for entry in found.values() for name in entry.presets]
 
 
+def notation_names(group: str) -> list[str]:
+    """Names in the notations that classes of a group read, where a class lists them ("rf/lognorm(m,s)")."""
+    readers = (entry.load() for entry in entries(group).values() if entry.defines("from_notation"))
+    return [name for reader in readers for name in getattr(reader, "notation_names", ())]
+
+
 def resolve_name(group: str, text: str) -> Resolved:
     """Read a name as written in a configuration.
 
@@ -52,7 +58,7 @@ def resolve_name(group: str, text: str) -> Resolved:
     resolved = _plain_name(group, text) or _call(group, text) or _notation(group, text)
     if resolved is not None:
         return resolved
-    names = known_names(group)
+    names = known_names(group) + notation_names(group)
     near = nearest(text.partition("(")[0].strip(), names)
     torn = text.count("(") != text.count(")")
     raise ValueError(

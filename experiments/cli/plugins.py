@@ -1,0 +1,170 @@
+"""``fewstep list`` and ``fewstep describe``: which plugins there are, and what one means and takes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from experiments.cli.console import output, plain_table, tell
+from experiments.cli.train import ConfigFile, Overrides
+from experiments.errors import UserError
+from experiments.registry import GROUPS, entries, singular, stale_plugins
+from experiments.registry.names import nearest
+
+if TYPE_CHECKING:
+    from experiments.config import Config, Plugin
+
+
+def list_plugins(
+    group: Annotated[str | None, typer.Argument(metavar="[GROUP]", help=f"One of {', '.join(GROUPS)}.")] = None,
+) -> None:
+    """List the plugins that are installed, with their presets. Imports none of them."""
+    console = output()
+    for name in GROUPS if group is None else [_group(group)]:
+        found = entries(name)
+        if not found and group is None:
+            continue
+        console.print(Text(name, style="bold cyan"))
+        table = plain_table("name", "what it is", "presets")
+        table.show_header = False
+        for entry in found.values():
+            table.add_row(Text("  " + entry.name), Text(entry.summary), Text(", ".join(entry.presets)))
+        console.print(table if found else Text("  none"))
+    stale = stale_plugins()
+    if stale:
+        lines = "\n  ".join(stale)
+        tell(f"the installed plugin table is older than pyproject.toml; install again:\n  {lines}", style="yellow")
+
+
+def _group(text: str) -> str:
+    words = {word: group for group in GROUPS for word in (group, singular(group))}
+    words["data"] = "datamodules"
+    if text.casefold() in words:
+        return words[text.casefold()]
+    near = nearest(text, words)
+    guess = f"; did you mean {near!r}?" if near else ""
+    raise UserError(f"there is no group {text!r}{guess} Known: {', '.join(GROUPS)}")
+
+
+def describe(overrides: Overrides = None, config: ConfigFile = None) -> None:
+    """Say what a plugin is, what it takes and what it becomes; without one named, the whole configuration.
+
+    Examples: fewstep describe objective=shortcut; fewstep describe backbone=DiT-S/2 data=mnist;
+    fewstep describe density="mode(1.29)"; fewstep describe --config train.yaml
+    """
+    from experiments.config import ConfigError, read, resolve
+    from experiments.config.schema import PLUGINS
+
+    given = overrides or []
+    loose = [text for text in given if text.partition("=")[0].partition(".")[0] not in _sections()]
+    for text in loose:
+        _describe_loose(text)
+    raw = read(config, [text for text in given if text not in loose])
+    if loose and not raw.data:
+        return
+    named = [section for section in PLUGINS if section in raw.data] if config is None else []
+    for section in named:
+        _describe_plugin(_section(raw.data, section))
+    try:
+        whole = resolve(raw)
+    except ConfigError as error:
+        if not named or any(fault.key[:1] != ("backbone",) for fault in error.faults):
+            raise
+        tell(f"with the other sections as they are this is refused: {error}", style="yellow")
+    else:
+        _describe_facts(whole, named)
+
+
+def _sections() -> tuple[str, ...]:
+    from experiments.config.schema import KEYS
+
+    return KEYS
+
+
+def _section(data: Mapping[str, Any], section: str) -> Plugin:
+    """One section alone, so that it can be described where the whole configuration would be refused."""
+    from dataclasses import replace
+
+    from experiments.config import ConfigError
+    from experiments.config.plugins import resolve_plugin
+    from experiments.config.schema import PLUGINS
+
+    group, default = PLUGINS[section]
+    written = data[section]
+    if isinstance(written, Mapping) and "name" not in written:
+        written = {"name": default, **written}
+    try:
+        return resolve_plugin(group, written)
+    except ConfigError as error:
+        raise ConfigError(replace(fault.under((section,))) for fault in error.faults) from None
+
+
+def _describe_loose(text: str) -> None:
+    """A plugin of a group that is no section by itself: density="mode(1.29)"."""
+    from experiments.config import ConfigError, read
+    from experiments.config.plugins import resolve_plugin
+
+    word, _, _ = text.partition("=")
+    ((_, value),) = read(None, [text]).data.items()
+    try:
+        _describe_plugin(resolve_plugin(_group(word), value))
+    except ConfigError as error:
+        raise ConfigError(fault.under((word,)) for fault in error.faults) from None
+
+
+def _describe_plugin(plugin: Plugin) -> None:
+    from experiments.config.plugins import REQUIRED, options, plain
+
+    console = output()
+    console.print(Text(f"{singular(plugin.group)} {plugin.label}", style="bold cyan"), Text(f"({plugin.entry.target})"))
+    console.print(Text(inspect.getdoc(plugin.cls) or ""), soft_wrap=True)
+    table = plain_table("option", "value", "default", "allowed")
+    known = options(plugin.cls, plugin.group)
+    for name, option in known.items():
+        default = "required" if option.default is REQUIRED else _short(plain(option.default))
+        table.add_row(Text(name), Text(_short(plain(plugin.options[name]))), Text(default), Text(option.allowed))
+    console.print()
+    console.print(table if known else Text("no options"))
+    if plugin.entry.presets:
+        console.print(Text(f"presets: {', '.join(plugin.entry.presets)}"), soft_wrap=True)
+
+
+def _short(value: Any) -> str:
+    """A value in one line, as an override would write it."""
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{key}: {_short(item)}" for key, item in value.items() if key != "name")
+        return f"{value.get('name', '')}({inner})"
+    if isinstance(value, bool) or value is None:
+        return {None: "null", True: "true", False: "false"}[value]
+    return ",".join(_short(item) for item in value) if isinstance(value, list) else str(value)
+
+
+def _describe_facts(config: Config, named: list[str]) -> None:
+    """What only the parts together tell: sizes, counts, legal solvers, the run's name."""
+    from experiments.config.checks import meta_backbone
+    from experiments.config.plugins import build_cached
+
+    objective, data = build_cached(config.objective), build_cached(config.data)
+    table = plain_table("what", "value")
+    table.show_header = False
+
+    def row(what: str, value: object) -> None:
+        table.add_row(Text(what, style="bold"), Text(str(value)))
+
+    if not named or "objective" in named:
+        row("objective", config.objective.label)
+        row("needs", ", ".join(f"{key}: {_short(value)}" for key, value in vars(objective.needs).items()))
+        row("solvers", ", ".join(objective.solvers))
+    if not named or "data" in named:
+        row("data", f"{config.data.label}, {data.spec}")
+    if not named or "backbone" in named:
+        network = meta_backbone(config.backbone, config.data, step=objective.needs.step)
+        count = sum(parameter.numel() for parameter in network.parameters())
+        row("backbone", f"{config.backbone.label}, {count:,} parameters on {config.data.label}")
+    row("run", config.run_name)
+    output().print()
+    output().print(table)
