@@ -39,7 +39,7 @@ class Points(DataModule):
 
     features: ClassVar[str] = "coordinates"
 
-    def __init__(self, *, distribution: Distribution = "checkerboard", size: int = 8000, seed: int = 0) -> None:
+    def __init__(self, *, distribution: Distribution = "checkerboard", size: int = 4000, seed: int = 0) -> None:
         if distribution not in get_args(Distribution):
             allowed = ", ".join(get_args(Distribution))
             raise ValueError(f"distribution is {distribution!r}; it is one of {allowed}")
