@@ -56,21 +56,23 @@ def main() -> None:
     """Train one network and write its weights."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("data", choices=sorted(STEPS))
+    parser.add_argument("--steps", type=int, help="default: " + ", ".join(f"{k} {v}" for k, v in STEPS.items()))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "weights")
     given = parser.parse_args()
+    steps = STEPS[given.data] if given.steps is None else given.steps
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
     if given.data == "digits":
         data, network = Digits(shift=1, rotation=10.0), DigitsCNN(pretrained=False)
     else:
         data, network = MNIST(shift=2, rotation=10.0), MNISTCNN(pretrained=False)
-    train(network, data, STEPS[given.data])
+    train(network, data, steps)
     share = accuracy(network, data.dataset("validation"))
     print(f"held-out accuracy {share:.4f}")
     record = {
         "heldout_accuracy": f"{share:.4f}",
         "data": data.fingerprint,
-        "steps": str(STEPS[given.data]),
+        "steps": str(steps),
         "seed": str(SEED),
         "made_by": f"python -P -m experiments.features.train_cnn {given.data}",
         "torch": torch.__version__,
