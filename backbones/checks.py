@@ -9,9 +9,7 @@ def check_parts(family: str, spec: Spec, takes: tuple[str, ...]) -> None:
     """Refuse data whose condition has a part that the family has no parameters for."""
     foreign = [part for part in parts_of(spec) if part not in takes]
     if foreign:
-        raise ValueError(
-            f"{family} takes {' and '.join(takes) or 'no condition'}, but the data has {', '.join(foreign)}"
-        )
+        raise ValueError(f"{family} takes {' and '.join(takes)} as condition, but the data has {', '.join(foreign)}")
 
 
 def check_positive(**sizes: float) -> None:

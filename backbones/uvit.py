@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from backbones.base import Backbone, Complete, Spec
 from backbones.checks import check_heads, check_patches, check_positive
-from backbones.initialisation import Rules, fan_in_uniform, normal, ones, truncated_normal, zeros
+from backbones.initialisation import Rules, fan_in_uniform, initialise, normal, ones, truncated_normal, zeros
 from backbones.layers.attention import Attention
 from backbones.layers.embedding import StepEmbedding, at_least_float32, sinusoid
 from backbones.layers.feed_forward import FeedForward
@@ -120,6 +120,11 @@ class UViT(Backbone):
         self.norm = nn.LayerNorm(width)
         self.decoder_pred = nn.Linear(width, patch_features(spec.shape, patch))
         self.final_layer = CONVOLUTIONS[dims](channels, channels, 3, padding=1) if conv else None
+
+    def initialise(self, seed: int) -> None:
+        """As published, but for the last layer, which starts at zero: the convolution, or else the linear layer."""
+        last = () if self.conv else (("decoder_pred.*", zeros),)
+        initialise(self, (*last, *self.rules), seed)
 
     def _half(self, *, skip: bool) -> nn.ModuleList:
         size = {"width": self.width, "heads": self.heads, "mlp_ratio": self.mlp_ratio}

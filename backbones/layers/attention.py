@@ -13,6 +13,14 @@ Heads = tuple[Tensor, Tensor, Tensor]
 """Queries, keys and values, each (B, h, N, k)."""
 
 
+class HeadNorm(nn.RMSNorm):
+    """RMS normalisation of each head's vectors, with a learned scale (k,), computed in the scale's dtype."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, h, N, k) to the same, in x's dtype."""
+        return super().forward(x.to(self.weight.dtype)).to(x.dtype)
+
+
 class Attention(nn.Module):
     """Self-attention softmax(QKᵀ/√k)·V (Vaswani et al. 2017, eq. 1), with its projections.
 
@@ -30,8 +38,8 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width, bias=qkv_bias)
-        self.ln_q = nn.RMSNorm(width // heads, eps=1e-6) if qk_norm else nn.Identity()
-        self.ln_k = nn.RMSNorm(width // heads, eps=1e-6) if qk_norm else nn.Identity()
+        self.ln_q = HeadNorm(width // heads, eps=1e-6) if qk_norm else nn.Identity()
+        self.ln_k = HeadNorm(width // heads, eps=1e-6) if qk_norm else nn.Identity()
         self.proj = nn.Linear(width, width) if project else nn.Identity()
 
     def split(self, x: Tensor) -> Heads:
@@ -39,7 +47,7 @@ class Attention(nn.Module):
         batch, tokens, width = x.shape
         qkv = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        return self.ln_q(q).to(v.dtype), self.ln_k(k).to(v.dtype), v
+        return self.ln_q(q), self.ln_k(k), v
 
     def forward(self, x: Tensor) -> Tensor:
         """Let tokens (B, N, D) attend to one another; (B, N, D)."""

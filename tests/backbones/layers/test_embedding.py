@@ -1,0 +1,65 @@
+"""Codes of times, steps and labels against their formulas."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backbones.layers.embedding import FREQUENCIES, LabelEmbedding, StepEmbedding, TimeEmbedding, sinusoid
+
+
+@given(value=st.floats(-2, 1000, width=32), half=st.integers(1, 64))
+def test_sinusoid_is_its_formula(value: float, half: int) -> None:
+    code = sinusoid(torch.tensor([value], dtype=torch.float32), 2 * half)[0]
+    angles = [value * math.exp(-math.log(1e4) * i / half) for i in range(half)]
+    expected = [math.cos(a) for a in angles] + [math.sin(a) for a in angles]
+    assert code.tolist() == pytest.approx(expected, abs=3e-4)  # 1000 in float32 is 6e-5 wide
+
+
+def test_codes_keep_float32_times_apart() -> None:
+    """Under bf16 the code is still computed in float32, and a float64 time keeps its precision."""
+    t = torch.tensor([0.5, 0.5005])
+    with torch.autocast("cpu", torch.bfloat16):
+        code = sinusoid(1000 * t, FREQUENCIES)
+    assert code.dtype == torch.float32
+    assert (code[0] - code[1]).abs().max() > 0.3
+    assert sinusoid(t.double(), 8).dtype == torch.float64
+    assert sinusoid(t.bfloat16(), 8).dtype == torch.float32
+
+
+def test_time_scale() -> None:
+    torch.manual_seed(0)
+    thousand, one = TimeEmbedding(width=8), TimeEmbedding(width=8, scale=1.0)
+    one.load_state_dict(thousand.state_dict())
+    t = torch.tensor([0.25, 0.75])
+    torch.testing.assert_close(thousand(t), one(1000 * t))
+
+
+def test_halved_steps_have_distinct_codes() -> None:
+    """The eight step sizes of M = 128 and the label 0 are far apart before the MLP."""
+    seen: list[torch.Tensor] = []
+    embedding = StepEmbedding(width=8)
+    embedding.mlp.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    embedding(torch.tensor([2.0**-k for k in range(8)] + [0.0]))
+    codes = seen[0] / seen[0].norm(dim=1, keepdim=True)
+    similarity = codes @ codes.T - torch.eye(9)
+    assert similarity.max() < 0.2
+
+
+def test_tiny_steps_are_coded_as_zero() -> None:
+    embedding = StepEmbedding(width=8)
+    zero = embedding(torch.zeros(1))
+    assert torch.equal(zero, embedding(torch.tensor([2.0**-16])))
+    assert not torch.allclose(zero, embedding(torch.tensor([2.0**-15])))
+
+
+def test_labels_read_their_row_and_null_the_last() -> None:
+    embedding = LabelEmbedding(classes=3, width=4)
+    table = embedding.embedding_table.weight
+    rows = embedding(torch.tensor([0, 2, 1]), torch.tensor([False, False, True]))
+    assert torch.equal(rows, table[[0, 2, 3]])
+    assert LabelEmbedding(classes=0, width=4).embedding_table.weight.shape == (1, 4)
