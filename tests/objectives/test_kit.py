@@ -1,0 +1,140 @@
+"""The conformance kit over every built-in density, path, head, solver and objective."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from objectives import FlowMatching, Shortcut, formulation
+from objectives.conformance import (
+    ConvergenceConformance,
+    DensityConformance,
+    HeadConformance,
+    ObjectiveConformance,
+    PathConformance,
+    SolverConformance,
+)
+from objectives.densities import CosMap, LogitNormal, Mode, Uniform
+from objectives.heads import EDMPreconditioned, Velocity
+from objectives.paths import Straight, VarianceExploding
+from objectives.solvers import DDIM, EDMStochastic, Euler, Heun
+
+
+class TestUniform(DensityConformance):
+    def densities(self):
+        return st.just(Uniform())
+
+
+class TestLogitNormal(DensityConformance):
+    def densities(self):
+        return st.builds(LogitNormal, st.floats(-2, 2), st.floats(0.1, 3))
+
+
+class TestMode(DensityConformance):
+    def densities(self):
+        return st.builds(Mode, st.floats(-1, 1.7519))
+
+
+class TestCosMap(DensityConformance):
+    def densities(self):
+        return st.just(CosMap())
+
+
+class TestStraight(PathConformance):
+    def paths(self):
+        return st.just(Straight())
+
+
+class TestVarianceExploding(PathConformance):
+    def paths(self):
+        return st.builds(VarianceExploding, st.floats(1e-3, 0.1), st.floats(5, 100), st.floats(1, 10))
+
+
+class TestVelocity(HeadConformance):
+    def heads(self):
+        return st.just(Velocity())
+
+    def paths(self):
+        return st.sampled_from((Straight(), VarianceExploding()))
+
+
+class TestEDMPreconditioned(HeadConformance):
+    def heads(self):
+        return st.builds(EDMPreconditioned, st.floats(0.1, 2))
+
+    def paths(self):
+        return st.just(VarianceExploding())
+
+
+NAMES = ("rf", "rf/lognorm(0.00,1.00)", "rf/mode(1.29)", "rf/cosmap", "edm(-1.20,1.20)", "edm/rf", "edm/cos")
+
+
+class _Deterministic(SolverConformance, ConvergenceConformance):
+    def objectives(self):
+        return st.sampled_from((FlowMatching(), FlowMatching(path=VarianceExploding()), formulation("edm(0.00,1.20)")))
+
+
+class TestEuler(_Deterministic):
+    order = 1
+
+    def solvers(self):
+        return st.just(Euler())
+
+    def evaluations(self, steps):
+        return steps
+
+
+class TestDDIM(_Deterministic):
+    order = 1
+
+    def solvers(self):
+        return st.just(DDIM())
+
+    def evaluations(self, steps):
+        return steps
+
+
+class TestHeun(_Deterministic):
+    order = 2
+
+    def solvers(self):
+        return st.just(Heun())
+
+    def evaluations(self, steps):
+        return 2 * steps - 1
+
+
+class TestEDMStochastic(SolverConformance):
+    def solvers(self):
+        return st.builds(EDMStochastic, churn=st.floats(0, 80))
+
+    def objectives(self):
+        return st.just(formulation("edm(-1.20,1.20)"))
+
+    def evaluations(self, steps):
+        return 2 * steps - 1
+
+
+def _formulation(name: str) -> type[ObjectiveConformance]:
+    def objectives(self):
+        return st.just(formulation(name))
+
+    return type(f"Test[{name}]", (ObjectiveConformance,), {"objectives": objectives, "__module__": __name__})
+
+
+for _name in NAMES:
+    globals()[f"Test[{_name}]"] = _formulation(_name)
+
+
+class TestFlowMatchingOnTheExplodingPathWithAVelocityHead(ObjectiveConformance):
+    def objectives(self):
+        return st.just(FlowMatching(path=VarianceExploding(), time=LogitNormal(0.0, 1.0)))
+
+
+class TestShortcut(ObjectiveConformance):
+    steps = 3
+    rows = 6_000  # a multiple of 2, 3 and 4
+
+    def objectives(self):
+        return st.builds(
+            Shortcut, M=st.just(64), k=st.sampled_from((0.5, 1 / 3, 0.25)), label=st.sampled_from(("finest", "zero"))
+        )

@@ -1,0 +1,204 @@
+"""Sampling: EDM's algorithms as written in its paper, evaluations counted, guidance, wrong requests."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from objectives import Draws, FlowMatching, Guidance, Shortcut, formulation, sample
+from objectives.conformance.common import mixture
+from objectives.densities import LogitNormal
+from objectives.heads import EDMPreconditioned
+from objectives.paths import Straight, VarianceExploding
+from objectives.solvers import EDMStochastic, Heun
+
+NOISE = Draws(0, 0, torch.arange(16)).normal("noise", (16, 2), torch.float64)
+
+
+def _network(z, t, condition=None, step=None):
+    shift = 0.0 if condition is None else condition["label"][:, None] * ~condition["drop"][:, None]
+    return torch.tanh(1.3 * z) + 0.2 * t[:, None] + shift
+
+
+def _denoiser(z, sigma):
+    skip, out = 0.25 / (sigma**2 + 0.25), 0.5 * sigma / math.sqrt(sigma**2 + 0.25)
+    label = torch.full((len(z),), math.log(sigma) / 4, dtype=z.dtype)
+    return skip * z + out * _network(z / math.sqrt(sigma**2 + 0.25), label)
+
+
+def _edm(noise, steps, churn=0.0, s_min=0.0, s_max=math.inf, s_noise=1.0, fresh=None):
+    """Karras et al. 2022, algorithm 2, from the paper's text; algorithm 1 where churn is 0."""
+    if steps == 1:
+        sigmas = [80.0, 0.0]
+    else:
+        ends = 80 ** (1 / 7), 0.002 ** (1 / 7)
+        sigmas = [(ends[0] + i / (steps - 1) * (ends[1] - ends[0])) ** 7 for i in range(steps)] + [0.0]
+    x = noise * sigmas[0]
+    for i in range(steps):
+        gamma = min(churn / steps, math.sqrt(2) - 1) if s_min <= sigmas[i] <= s_max else 0.0
+        hat = sigmas[i] * (1 + gamma)
+        if gamma:
+            x = x + math.sqrt(hat**2 - sigmas[i] ** 2) * s_noise * fresh[i]
+        d = (x - _denoiser(x, hat)) / hat
+        ahead = x + (sigmas[i + 1] - hat) * d
+        if sigmas[i + 1] > 0:
+            d = (d + (ahead - _denoiser(ahead, sigmas[i + 1])) / sigmas[i + 1]) / 2
+            ahead = x + (sigmas[i + 1] - hat) * d
+        x = ahead
+    return x
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 18])
+def test_heun_on_the_exploding_path_is_edms_algorithm_1(steps):
+    out, nfe = sample(formulation("edm(-1.20,1.20)"), _network, NOISE, None, steps=steps, return_nfe=True)
+    torch.testing.assert_close(out, _edm(NOISE, steps), rtol=1e-10, atol=1e-10)
+    assert nfe == 2 * steps - 1
+
+
+@pytest.mark.parametrize("churn", [0.0, 5.0, 1000.0])
+def test_edm_stochastic_is_edms_algorithm_2(churn):
+    draws = Draws(3, 0, torch.arange(16))
+    solver = EDMStochastic(churn=churn, s_min=0.05, s_max=50.0, s_noise=1.003)
+    out = sample(formulation("edm(-1.20,1.20)"), _network, NOISE, None, steps=12, solver=solver, draws=draws)
+    fresh = [draws.normal(f"churn{i}", (16, 2), torch.float64) for i in range(12)]
+    torch.testing.assert_close(out, _edm(NOISE, 12, churn, 0.05, 50.0, 1.003, fresh), rtol=1e-10, atol=1e-10)
+
+
+def test_edm_stochastic_needs_draws_and_its_path():
+    with pytest.raises(ValueError, match="needs draws"):
+        sample(formulation("edm/rf"), _network, NOISE, None, steps=4, solver="edm_stochastic")
+    with pytest.raises(ValueError, match="allowed: euler, ddim, heun"):
+        sample(
+            FlowMatching(), _network, NOISE, None, steps=4, solver=EDMStochastic(), draws=Draws(0, 0, torch.arange(16))
+        )
+    with pytest.raises(ValueError, match="churn"):
+        EDMStochastic(churn=-1.0)
+
+
+@pytest.mark.parametrize("objective", [FlowMatching(), FlowMatching(path=VarianceExploding()), formulation("edm/cos")])
+def test_ddim_equals_euler_on_straight_and_exploding_paths(objective):
+    euler, ddim = (sample(objective, _network, NOISE, None, steps=9, solver=name) for name in ("euler", "ddim"))
+    torch.testing.assert_close(euler, ddim, rtol=1e-10, atol=1e-10)
+
+
+def test_one_network_on_two_paths_gives_one_flow():
+    """The exact networks of rf and of EDM carry the same noise to the same data."""
+    data, noise = mixture(), NOISE
+    straight = sample(FlowMatching(), data.network(FlowMatching()), noise, None, steps=400, solver="heun")
+    edm = formulation("edm(-1.20,1.20)")
+    exploding = sample(edm, data.network(edm), noise, None, steps=400)
+    torch.testing.assert_close(straight, exploding, rtol=0.02, atol=0.02)
+    one, zero = torch.ones(16, dtype=torch.float64), torch.zeros(16, dtype=torch.float64)
+    torch.testing.assert_close(straight, data.flow_map(Straight(), noise, one, zero), rtol=1e-3, atol=1e-3)
+
+
+def test_samples_come_in_the_noises_dtype_and_networks_see_it():
+    seen = []
+
+    def network(z, t, condition=None, step=None):
+        seen.extend((z.dtype, t.dtype))
+        assert t.shape == z.shape[:1]
+        return z
+
+    out = sample(formulation("edm/rf"), network, NOISE.float(), None, steps=3)
+    assert out.dtype == torch.float32
+    assert set(seen) == {torch.float32}
+    assert not out.requires_grad
+
+
+@pytest.mark.parametrize("steps", [0, -1, 1.5, True, "4"])
+def test_illegal_step_counts_are_refused(steps):
+    for objective in (FlowMatching(), Shortcut(), formulation("edm/rf")):
+        with pytest.raises(ValueError, match="number of steps"):
+            sample(objective, _network, NOISE, None, steps=steps)
+
+
+def test_illegal_solvers_are_refused():
+    with pytest.raises(ValueError, match="allowed: euler, ddim, heun"):
+        sample(FlowMatching(), _network, NOISE, None, steps=2, solver="rk4")
+    for solver in ("heun", Heun()):
+        with pytest.raises(ValueError, match="allowed: euler"):
+            sample(Shortcut(), _network, NOISE, None, steps=2, solver=solver)
+
+
+CONDITION = {"label": torch.arange(16) % 3}
+
+
+class _Calls:
+    def __init__(self):
+        self.batches = []
+
+    def __call__(self, z, t, condition, step=None):
+        self.batches.append(len(z))
+        condition = {"drop": torch.zeros(len(z), dtype=torch.bool), **condition}
+        return _network(z, t, condition)
+
+
+@pytest.mark.parametrize("name", ["rf", "edm(-1.20,1.20)"])
+def test_guidance_is_one_batched_call_on_the_raw_output(name):
+    objective, w, calls = formulation(name), 2.5, _Calls()
+    out, nfe = sample(objective, calls, NOISE, CONDITION, steps=3, solver="euler", guidance=w, return_nfe=True)
+    assert calls.batches == [32] * 3
+    assert nfe == 6
+
+    def combined(z, t, condition, step=None):
+        keep = torch.zeros(len(z), dtype=torch.bool)
+        null = _network(z, t, {**condition, "drop": ~keep})
+        return null + w * (_network(z, t, {**condition, "drop": keep}) - null)
+
+    torch.testing.assert_close(out, sample(objective, combined, NOISE, CONDITION, steps=3, solver="euler"))
+
+
+def test_no_guidance_costs_nothing_and_needs_no_condition():
+    calls = _Calls()
+    _, nfe = sample(FlowMatching(), calls, NOISE, CONDITION, steps=3, guidance=1.0, return_nfe=True)
+    assert (calls.batches, nfe) == ([16] * 3, 3)
+    with pytest.raises(ValueError, match="needs a condition"):
+        sample(FlowMatching(), _network, NOISE, None, steps=3, guidance=1.5)
+
+
+@pytest.mark.parametrize("name", ["rf", "edm(-1.20,1.20)"])
+def test_the_interval_is_of_path_time(name):
+    objective, calls = formulation(name), _Calls()
+    sample(objective, calls, NOISE, CONDITION, steps=8, solver="euler", guidance=Guidance(2.0, interval=(0.3, 0.8)))
+    inside = [0.3 <= t <= 0.8 for t in objective.time_grid(8).tolist()[:-1]]
+    assert any(inside)
+    assert calls.batches == [32 if guided else 16 for guided in inside]
+
+
+def test_rescaling_restores_the_conditional_deviation():
+    seen = {}
+
+    def network(z, t, condition, step=None):
+        out = z * torch.where(condition["drop"], 0.5, 1.0)[:, None] + torch.arange(8)
+        seen["conditional"] = out[:4].std(1)
+        return out
+
+    t, z = torch.ones(4), Draws(0, 0, torch.arange(4)).normal("noise", (4, 8))
+    condition = {"label": torch.zeros(4)}
+    for rescale, close in ((1.0, True), (None, False)):
+        guided = Guidance(4.0, rescale=rescale).wrap(network, condition, lambda label: label)
+        assert torch.allclose(guided(z, t, condition).std(1), seen["conditional"], rtol=1e-4) == close
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"scale": math.inf}, {"interval": (0.5, 0.2)}, {"interval": (0, 2)}, {"rescale": 1.5}]
+)
+def test_guidance_out_of_range_is_refused(wrong):
+    with pytest.raises(ValueError, match="guidance"):
+        Guidance(**{"scale": 2.0, **wrong})
+
+
+def test_products_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="variance_exploding"):
+        FlowMatching(head=EDMPreconditioned())
+    with pytest.raises(ValueError, match="condition_drop"):
+        FlowMatching(condition_drop=1.5)
+    with pytest.raises(ValueError, match="sigma_min"):
+        VarianceExploding(sigma_min=90.0)
+    with pytest.raises(ValueError, match="rho"):
+        VarianceExploding(rho=0.5)
+    with pytest.raises(ValueError, match="of its mass"):
+        FlowMatching(path=VarianceExploding(sigma_max=1.0), time=LogitNormal(5.0, 0.1))
