@@ -20,6 +20,7 @@ from experiments.grid.claims import bury, latest
 from experiments.grid.study import Cell, CellState, Study
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+WORKER = (sys.executable, "-P", "-m", "experiments.grid.worker")
 POLL_EVERY = 0.5
 FRUITLESS = 3
 
@@ -123,7 +124,7 @@ class _Crew:
 
     def _start(self) -> _Worker:
         threads = self.launcher.threads or max(1, _cores() // self.jobs)
-        command = [sys.executable, "-P", "-m", "experiments.grid.worker", str(self.study.path)]
+        command = [*WORKER, str(self.study.path)]
         command += ["--launch", self.launch, "--attempts", str(self.launcher.attempts)]
         log = open(self.study.logs / f"workers-{self.launch}.log", "ab")  # noqa: SIM115 (closed when the worker ends)
         process = subprocess.Popen(
@@ -174,6 +175,8 @@ class _Crew:
 
     def _pass_on(self) -> None:
         """Tell every worker of the stops that it has not heard of: first SIGTERM, then death to it and its children."""
+        if not any(worker.told for worker in self.workers):
+            self.board.say("stopping: the workers write their checkpoints; Ctrl-C again kills them")
         for worker in self.workers:
             if worker.told < 1:
                 worker.process.terminate()
