@@ -80,11 +80,12 @@ def _walk(
 
 
 def where(marks: Marks, key: Key) -> str | None:
-    """Where a place was written, or the nearest one above it that was."""
+    """Where a place was written, or the nearest one above it that was, or else all that stands below it."""
     for length in range(len(key), 0, -1):
         if key[:length] in marks:
             return marks[key[:length]]
-    return None
+    below = dict.fromkeys(mark for place, mark in marks.items() if place[: len(key)] == key)
+    return ", ".join(below) if key and below else None
 
 
 def interpolation_fault(error: OmegaConfBaseException, marks: Marks) -> Fault:

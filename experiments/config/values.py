@@ -23,6 +23,7 @@ Nested = Callable[[type[Any], Any, Key, list[Fault]], Any]
 """Reads a nested plugin: (the class that it has to be, the value, its place, the faults so far) -> the plugin."""
 
 SEQUENCES = (list, tuple, collections.abc.Sequence, collections.abc.Iterable)
+SCALARS = (bool, int, float, str, Path)
 MAPPINGS = (dict, collections.abc.Mapping)
 
 
@@ -37,6 +38,8 @@ def conform(value: Any, annotation: Any, key: Key, faults: list[Fault], nested: 
     origin, arguments = get_origin(annotation), get_args(annotation)
     if annotation is Any or isinstance(annotation, TypeVar):
         return value
+    if origin is Annotated and arguments[0] in SCALARS:
+        return _marked(_scalar(value, arguments[0], key, faults, told=annotation), annotation, key, faults)
     if origin is Annotated:
         return _marked(conform(value, arguments[0], key, faults, nested), annotation, key, faults)
     if origin in (Union, types.UnionType):
@@ -55,7 +58,7 @@ def conform(value: Any, annotation: Any, key: Key, faults: list[Fault], nested: 
     return _scalar(value, annotation, key, faults)
 
 
-def _scalar(value: Any, annotation: Any, key: Key, faults: list[Fault]) -> Any:
+def _scalar(value: Any, annotation: Any, key: Key, faults: list[Fault], *, told: Any = None) -> Any:
     number = _number(value)
     if annotation is bool and isinstance(value, bool):
         return value
@@ -69,7 +72,7 @@ def _scalar(value: Any, annotation: Any, key: Key, faults: list[Fault]) -> Any:
         return str(value)
     if annotation in (None, types.NoneType) and value is None:
         return None
-    return _mismatch(value, annotation, key, faults)
+    return _mismatch(value, told or annotation, key, faults)
 
 
 def _number(value: Any) -> int | float | None:
