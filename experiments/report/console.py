@@ -30,9 +30,9 @@ def table(study: Path, *, metric: str = "frechet_distance") -> Table:
     first = means(found, numbers, setting=settings[0], metric=metric)
     shown = Table(title=f"{found.name}: {first.title or 'nothing evaluated yet'}", title_justify="left")
     for column in (*first.columns, *(["weights"] if len(settings) > 1 else [])):
-        shown.add_column(column, no_wrap=True)
+        shown.add_column(column, overflow="fold")
     for n in steps:
-        shown.add_column("1 step" if n == 1 else f"{n} steps", justify="right", no_wrap=True)
+        shown.add_column("1 step" if n == 1 else f"{n} steps", justify="right")
     for setting in settings:
         block = means(found, numbers, setting=setting, metric=metric)
         at = {n: index for index, n in enumerate(block.steps)}

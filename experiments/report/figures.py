@@ -24,7 +24,7 @@ MARKERS = "os^Dv<>P"
 DASHES = ("-", "--", ":", "-.")
 # Stand-ins that become the page's own colours.
 _INK, _RULE = "#010203", "#010204"
-_STYLE: dict[str, Any] = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 10,
@@ -60,11 +60,12 @@ class Curve:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure on the page: what it shows in words, and the SVG (None where there is nothing to draw)."""
+    """A figure on the page: what it shows in words, the SVG (None where there is nothing to draw), and its setting."""
 
     title: str
     caption: str
     svg: str | None
+    setting: str | None = None
 
 
 def distance(study: Study, rows: Rows, setting: str, metric: str = "frechet_distance") -> Drawing:
@@ -79,9 +80,12 @@ def distance(study: Study, rows: Rows, setting: str, metric: str = "frechet_dist
         panels.setdefault(panel, {})[series] = curve
     several = any(len(cells) > 1 for _, _, cells in _groups(study))
     band = " Bands: 95 % t interval over seeds." if several else ""
-    svg = _draw(panels, xlabel="solver steps", ylabel=NAMES[metric].split(" to ")[0], logx=True, logy=True, ticks=steps)
+    svg = _draw(panels, xlabel="solver steps", ylabel=NAMES[metric].split(" to ")[0], logx=True, ticks=steps)
     return Drawing(
-        f"{NAMES[metric]} against steps", f"Weights: {setting}. Both axes logarithmic; lower is better.{band}", svg
+        f"{NAMES[metric]} against steps",
+        f"Weights: {setting}. Both axes logarithmic; lower is better.{band}",
+        svg,
+        setting,
     )
 
 
@@ -99,7 +103,7 @@ def losses(study: Study, name: str, title: str) -> Drawing:
             [min(values) for _, values in kept],
             [max(values) for _, values in kept],
         )
-    svg = _draw(panels, xlabel="training steps", ylabel="loss", logy=True)
+    svg = _draw(panels, xlabel="training steps", ylabel="loss")
     caption = "Each objective has its own loss: compare the shapes of lines of different colours, not their heights."
     return Drawing(title, caption, svg)
 
@@ -121,7 +125,7 @@ def loss_at_times(study: Study, weights: str) -> Drawing:
         if newest:
             columns = zip(*(entry["loss"] for entry in newest), strict=True)
             panels.setdefault(panel, {})[series] = Curve(newest[0]["times"], [sum(c) / len(c) for c in columns])
-    svg = _draw(panels, xlabel="t (0: data, 1: noise)", ylabel="loss", logy=True)
+    svg = _draw(panels, xlabel="t (0: data, 1: noise)", ylabel="loss")
     caption = f"The head's own regression error on the held-out split, weights: {weights}."
     return Drawing("Validation loss against path time", caption, svg)
 
@@ -142,7 +146,6 @@ def _draw(
     xlabel: str,
     ylabel: str,
     logx: bool = False,
-    logy: bool = False,
     ticks: Sequence[int] | None = None,
 ) -> str | None:
     panels = {name: {key: curve for key, curve in lines.items() if len(curve.x)} for name, lines in panels.items()}
@@ -162,26 +165,38 @@ def _draw(
         axes = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).flatten()
         for axis, (title, lines) in zip(axes, panels.items(), strict=False):
             axis.set_title(title)
-            _axis(axis, logx=logx, logy=logy, ticks=ticks)
+            _axis(axis, logx=logx, ticks=ticks)
             for key, curve in lines.items():
                 _line(axis, curve, names.index(key), key, marks=len(curve.x) <= 12)
         for axis in axes[len(panels) :]:
             axis.remove()
+        _logarithmic(axes[0], [y for lines in panels.values() for curve in lines.values() for y in curve.y])
         figure.supxlabel(xlabel, fontsize=10)
         figure.supylabel(ylabel, fontsize=10)
-        handles = {line.get_label(): line for axis in figure.axes for line in axis.get_lines()}
-        figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=min(4, across + 1))
+        handles = {str(line.get_label()): line for axis in figure.axes for line in axis.get_lines()}
+        figure.legend(list(handles.values()), list(handles), loc="outside upper left", ncols=min(4, across + 1))
         return _svg(figure)
 
 
-def _axis(axis: Axes, *, logx: bool, logy: bool, ticks: Sequence[int] | None) -> None:
-    if logy:
-        axis.set_yscale("log")
+def _axis(axis: Axes, *, logx: bool, ticks: Sequence[int] | None) -> None:
     if logx:
         axis.set_xscale("log", base=2)
     if ticks:
         axis.set_xticks(list(ticks), [str(tick) for tick in ticks])
         axis.minorticks_off()
+
+
+def _logarithmic(axis: Axes, values: Sequence[float]) -> None:
+    """Make the shared y axis logarithmic (where every value is positive), labelled with plain numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+    least, most = min(values), max(values)
+    if least <= 0:
+        return
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if most > 5 * least else MaxNLocator(5))
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _line(axis: Axes, curve: Curve, index: int, label: str, *, marks: bool) -> None:

@@ -29,6 +29,8 @@ def markdown(study: Study, rows: Rows) -> str:
     ]
     if failed:
         parts += ["## Not finished", "\n".join(failed)]
+    if study.others:
+        parts += ["## Runs that the plan does not name", "\n".join(f"* {other.name}" for other in study.others)]
     if study.faults:
         parts += ["## Could not be read", "\n".join(f"* {fault}" for fault in study.faults)]
     return "\n\n".join(parts) + "\n"

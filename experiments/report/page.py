@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from experiments.report.facts import facts
 from experiments.report.read import Cell, Study, plain
 from experiments.report.rows import Rows
 
+_TITLES = re.compile(r"train/loss$|validation/loss_(?P<weights>[a-z]+)$")
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -60,8 +62,8 @@ def drawings(study: Study, rows: Rows) -> list[figures.Drawing]:
         for metric in ("frechet_distance", "frechet_distance_heldout")
     ]
     logged = dict.fromkeys(name for cell in study.cells for name in cell.metrics)
-    names = [name for name in logged if name == "train/loss" or name.startswith("validation/")]
-    found += [figures.losses(study, name, _title(name)) for name in names]
+    titles = {name: _TITLES.match(name) for name in logged}
+    found += [figures.losses(study, name, _title(match)) for name, match in titles.items() if match]
     weights = dict.fromkeys(
         entry["weights"] for c in study.cells for e in c.evaluations for entry in e.get("validation") or ()
     )
@@ -69,9 +71,8 @@ def drawings(study: Study, rows: Rows) -> list[figures.Drawing]:
     return [drawing for drawing in found if drawing.svg is not None]
 
 
-def _title(name: str) -> str:
-    kind, _, rest = name.partition("/")
-    return "Training loss" if kind == "train" else f"Validation loss while training, {rest}"
+def _title(name: re.Match[str]) -> str:
+    return "Training loss" if name["weights"] is None else f"Validation loss while training, {name['weights']} weights"
 
 
 def _sheets(study: Study, rows: Rows, setting: str) -> Sheets:

@@ -27,14 +27,14 @@ def fronts(points: ArrayLike) -> NDArray[np.int64]:
         raise ValueError(f"points must have shape (cells, metrics), not {values.shape}")
     if np.isnan(values).any():
         raise ValueError("points must not hold nan: a cell without a number cannot be ranked")
-    no_worse = (values[:, None, :] <= values[None, :, :]).all(axis=-1)
+    no_worse = np.all(values[:, None, :] <= values[None, :, :], axis=-1)
     dominates = no_worse & ~no_worse.T
     front = np.zeros(len(values), dtype=np.int64)
     index = 0
     while (front == 0).any():
         index += 1
         left = front == 0
-        front[left & ~dominates[left].any(axis=0)] = index
+        front[left & ~np.any(dominates[left], axis=0)] = index
     return front
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,14 @@ FACTORS = ("objective", "backbone", "data")
 class Cell:
     """One cell of the grid and whatever its run has given so far.
 
-    ``overrides`` is the difference to the grid's base configuration, ``config`` the resolved whole, as plain data;
-    ``path`` is None while there is no run. ``planned`` is False for a run that the plan does not name.
+    ``labels`` are objective, backbone and data as one reads them in a table; ``overrides`` is the difference to the
+    grid's base configuration, ``config`` the resolved whole, as plain data; ``path`` is None while there is no run.
+    ``variant`` tells apart what objective, backbone, data and seed do not: "optimizer.lr=0.001".
     """
 
     name: str
+    labels: dict[str, str]
+    seed: int | None
     state: str
     overrides: dict[str, Any]
     config: dict[str, Any]
@@ -34,7 +38,7 @@ class Cell:
     step: int = 0
     max_steps: int | None = None
     message: str | None = None
-    planned: bool = True
+    variant: str = ""
 
     @cached_property
     def done(self) -> dict[str, Any]:
@@ -61,21 +65,6 @@ class Cell:
                 series.setdefault(name, {})[step] = value
         return {name: sorted(values.items()) for name, values in series.items()}
 
-    @cached_property
-    def labels(self) -> dict[str, str]:
-        """objective, backbone and data as one reads them in a table."""
-        return {factor: self._label(factor) for factor in FACTORS}
-
-    @property
-    def variant(self) -> str:
-        """The overrides besides objective, backbone, data and seed: "optimizer.lr=0.001 trainer.max_steps=500"."""
-        rest = {key: value for key, value in self.overrides.items() if key not in (*FACTORS, "seed")}
-        return " ".join(f"{key}={plain(value)}" for key, value in rest.items())
-
-    @property
-    def seed(self) -> int | None:
-        return self.overrides.get("seed", self.config.get("seed"))
-
     @property
     def series(self) -> str:
         """Objective and variant: what is drawn as one line beside others."""
@@ -86,10 +75,6 @@ class Cell:
         """What its seeds have in common: objective, backbone, data, variant."""
         return self.labels["objective"], self.labels["backbone"], self.labels["data"], self.variant
 
-    def _label(self, factor: str) -> str:
-        chosen = self.overrides.get(factor, self.config.get(factor))
-        return "?" if chosen is None else call(chosen)
-
     def _mapping(self, name: str) -> dict[str, Any]:
         value = read_json(self.path / name) if self.path else None
         return value if isinstance(value, dict) else {}
@@ -97,26 +82,27 @@ class Cell:
 
 @dataclass(frozen=True)
 class Study:
-    """A grid's folder: its name and its cells, in the order of the plan."""
+    """A grid's folder: its name and its cells, in the order of the plan.
+
+    ``others`` are runs beside them that the plan does not name (any more); ``faults`` is what could not be read.
+    """
 
     path: Path
     name: str
     cells: tuple[Cell, ...]
-    faults: tuple[str, ...] = field(default=())
+    others: tuple[Path, ...] = ()
+    faults: tuple[str, ...] = ()
 
     @property
     def states(self) -> dict[str, int]:
         """How many cells are in each state, in the order in which states follow one another."""
         order = ("done", "running", "interrupted", "failed", "pending")
         found = [cell.state for cell in self.cells]
-        names = [*order, *sorted(set(found) - set(order))]
-        return {name: found.count(name) for name in names if name in found}
+        return {name: found.count(name) for name in order if name in found}
 
 
 def read(path: Path) -> Study:
-    """The study in ``path``: every cell of its plan, then every run in ``runs/`` that no cell names.
-
-    What is there but cannot be read is named in ``faults``.
+    """The study in ``path``: the cells of its plan, or where there is no plan the runs that are found.
 
     Raises:
         UserError: there is neither a ``cells.json`` nor a ``runs`` folder.
@@ -125,22 +111,22 @@ def read(path: Path) -> Study:
     grid, runs = grids.Study(path), path / "runs"
     if not (path / "cells.json").is_file() and not runs.is_dir():
         raise UserError(f"{path} is no study: it has neither cells.json nor runs/. `fewstep grid run` makes one.")
-    faults = [] if grid.plan else ["cells.json is missing or cannot be read; the cells are the runs that were found"]
-    planned = [(cell, grid.state(cell)) for cell in grid.cells] if grid.plan else []
-    cells = [_planned(grid, cell, state, faults) for cell, state in planned]
-    cells = [_with_base(cell, cells) for cell in cells]
-    named = {cell.run for cell, _ in planned}
-    others = [
-        folder for folder in sorted(runs.glob("*")) if (folder / "config.yaml").is_file() and folder.name not in named
-    ]
-    cells += [_unplanned(folder, faults, planned=not grid.plan) for folder in others]
+    folders = [folder for folder in sorted(runs.glob("*")) if (folder / "config.yaml").is_file()]
+    faults: list[str] = []
+    if grid.plan is None:
+        faults.append("cells.json is missing or of another format: the cells below are the runs that were found.")
+        return Study(
+            path, path.resolve().name, _told_apart([_found(folder, faults) for folder in folders]), (), tuple(faults)
+        )
+    cells = _told_apart([_planned(grid, cell, state, faults) for cell, state in grid.states()])
+    named = {cell.run for cell in grid.cells}
     faults += [
-        f"{file.relative_to(path)} is not JSON"
+        f"{file.relative_to(path)} is not JSON."
         for file in sorted((*runs.glob("*/*.json"), *runs.glob("*/evaluations/*.json")))
         if read_json(file) is None
     ]
-    name = (grid.plan or {}).get("name") or path.resolve().name
-    return Study(path, str(name), tuple(cells), tuple(faults))
+    others = tuple(folder for folder in folders if folder.name not in named)
+    return Study(path, str(grid.plan.get("grid", path.resolve().name)), cells, others, tuple(faults))
 
 
 def call(value: Any) -> str:
@@ -160,26 +146,40 @@ def plain(value: Any) -> str:
 def _planned(grid: grids.Study, cell: grids.Cell, state: grids.CellState, faults: list[str]) -> Cell:
     folder = grid.run(cell).path
     there = (folder / "config.yaml").is_file()
-    config = _config(folder, faults) if there else {}
-    overrides = {"seed": cell.seed, **cell.overrides}
-    path = folder if there else None
-    return Cell(cell.name, state.state, overrides, config, path, state.step, cell.max_steps, state.message)
+    return Cell(
+        cell.name,
+        {"objective": cell.objective, "backbone": cell.backbone, "data": cell.data},
+        cell.seed,
+        state.state,
+        cell.overrides,
+        _config(folder, faults) if there else {},
+        folder if there else None,
+        state.step,
+        cell.max_steps,
+        state.message,
+    )
 
 
-def _with_base(cell: Cell, cells: list[Cell]) -> Cell:
-    """A cell that was not started, with the base's factors, read off a started cell that does not override them."""
-    if cell.config:
-        return cell
-    started = [other for other in cells if other.config]
-    sources = {f: next((o for o in started if f not in o.overrides), None) for f in FACTORS if f not in cell.overrides}
-    return replace(cell, config={factor: source.config.get(factor) for factor, source in sources.items() if source})
-
-
-def _unplanned(folder: Path, faults: list[str], *, planned: bool) -> Cell:
-    run = Run(folder)
-    status = {**run.status, "state": "done"} if run.done is not None else run.status
+def _found(folder: Path, faults: list[str]) -> Cell:
+    run, config = Run(folder), _config(folder, faults)
+    status = run.status
+    state = "done" if run.done is not None else str(status.get("state"))
+    labels = {factor: call(config.get(factor, "?")) for factor in FACTORS}
     known = {"step": status.get("step", 0), "max_steps": status.get("max_steps"), "message": status.get("message")}
-    return Cell(folder.name, str(status.get("state")), {}, _config(folder, faults), folder, planned=planned, **known)
+    return Cell(folder.name, labels, config.get("seed"), state, {}, config, folder, **known)
+
+
+def _told_apart(cells: list[Cell]) -> tuple[Cell, ...]:
+    """The cells with variants: the overrides that no label and no seed shows, or names where that is not enough."""
+    texts = {factor: {(cell.labels[factor], plain(cell.overrides.get(factor))) for cell in cells} for factor in FACTORS}
+    shown = {factor for factor in FACTORS if len(texts[factor]) > len({label for label, _ in texts[factor]})}
+    hidden = {"seed", *FACTORS} - shown
+    variants = [
+        " ".join(f"{key}={call(value)}" for key, value in cell.overrides.items() if key not in hidden) for cell in cells
+    ]
+    named = [replace(cell, variant=variant) for cell, variant in zip(cells, variants, strict=True)]
+    count = Counter((*cell.row, cell.seed) for cell in named)
+    return tuple(replace(cell, variant=cell.name) if count[(*cell.row, cell.seed)] > 1 else cell for cell in named)
 
 
 def _config(folder: Path, faults: list[str]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def table(study: Study, rows: Rows, *, setting: str, metric: str) -> Table:
     for cell in study.cells:
         groups.setdefault(cell.row, []).append(cell)
     steps = rows.steps(setting)
-    shown = [at for at, column in enumerate(zip(*groups, strict=True)) if at < 2 or len(set(column)) > 1]
+    shown = [at for at in range(4) if at < 2 or len({labels[at] for labels in groups}) > 1]
     lines = [
         Line(
             tuple(labels[at] for at in shown),
@@ -91,18 +91,18 @@ def text(summary: Summary) -> str:
     """ "18.2", "18.2 ± 1.1" over seeds, with "(2 of 3)" where seeds are missing, "not finite", or "–"."""
     if summary.n == 0:
         return "not finite" if summary.not_finite else "–"
-    spread = f" ± {number(summary.std)}" if summary.n > 1 else ""
+    spread = f" ± {number(summary.std, 2)}" if summary.n > 1 else ""
     return f"{number(summary.mean)}{spread}" + ("" if summary.complete else f" ({summary.n} of {summary.expected})")
 
 
-def number(value: float) -> str:
-    """Three significant digits, plain where that is short."""
+def number(value: float, significant: int = 3) -> str:
+    """The value to three significant digits, without an exponent where that is short."""
     if not math.isfinite(value):
         return "not finite"
     if value == 0:
         return "0"
-    digits = 2 - math.floor(math.log10(abs(value)))
-    return f"{value:.{max(0, min(digits, 6))}f}" if 1e-4 <= abs(value) < 1e6 else f"{value:.2e}"
+    digits = significant - 1 - math.floor(math.log10(abs(value)))
+    return f"{value:.{max(0, min(digits, 6))}f}" if 1e-4 <= abs(value) < 1e6 else f"{value:.{significant - 1}e}"
 
 
 def _state(cell: Cell) -> str:

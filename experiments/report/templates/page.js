@@ -3,8 +3,9 @@
   const metric = document.getElementById("metric");
   const setting = document.getElementById("setting");
   const show = () => {
-    for (const table of document.querySelectorAll(".result")) {
-      table.hidden = table.dataset.metric !== metric.value || table.dataset.setting !== setting.value;
+    for (const part of document.querySelectorAll(".set")) {
+      const other = "metric" in part.dataset && part.dataset.metric !== metric.value;
+      part.hidden = other || part.dataset.setting !== setting.value;
     }
   };
   if (metric) {

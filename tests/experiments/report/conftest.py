@@ -55,6 +55,9 @@ def write_study(folder: Path, made: Sequence[Made], name: str = "made") -> Path:
             "hash": cell.hash,
             "run": cell.run,
             "evaluation": EVALUATION,
+            "objective": cell.objective,
+            "backbone": cell.backbone,
+            "data": "digits",
             "seed": cell.seed,
             "max_steps": 1000,
             "overrides": {"objective": cell.objective, "backbone": cell.backbone, **dict(cell.overrides)},
@@ -62,7 +65,7 @@ def write_study(folder: Path, made: Sequence[Made], name: str = "made") -> Path:
         for cell in made
     ]
     (folder / "runs").mkdir(parents=True)
-    (folder / "cells.json").write_text(json.dumps({"format": 1, "name": name, "cells": cells}))
+    (folder / "cells.json").write_text(json.dumps({"format": 1, "key": "", "grid": name, "cells": cells}))
     for cell in made:
         if cell.state != "pending":
             _write_run(folder / "runs" / cell.run, cell)
@@ -87,7 +90,7 @@ def _write_run(run: Path, cell: Made) -> None:
     status = {"state": cell.state, "step": step, "max_steps": 1000, "heartbeat": 0.0, "message": cell.message}
     (run / "status.json").write_text(json.dumps(status))
     lines = [f"{at},train/loss,{2 / math.sqrt(at) + 0.3 + 0.01 * cell.seed}" for at in range(50, step + 1, 50)]
-    lines += [f"{at},validation/ema,{2 / math.sqrt(at) + 0.35}" for at in range(200, step + 1, 200)]
+    lines += [f"{at},validation/loss_ema,{2 / math.sqrt(at) + 0.35}" for at in range(200, step + 1, 200)]
     (run / "metrics.csv").write_text("step,name,value\n" + "\n".join(lines) + "\n")
     if cell.state == "done":
         (run / "done.json").write_text(json.dumps({"seconds": 60.0, "evaluations": [EVALUATION]}))
