@@ -22,7 +22,7 @@ class Reporter:
     """Progress and notices of one piece of work, on standard error."""
 
     def __init__(self, style: Style):
-        self.style = style
+        self.style: Style = style
         self.console = Console(stderr=True, highlight=False)
         self._bar: Progress | None = None
         self._title = ""

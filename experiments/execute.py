@@ -22,7 +22,7 @@ def execute(
     unless ``progress`` is "none". ``fence`` is called before every write and raises when the right to write is lost.
     """
     reporter = Reporter(progress)
-    if run.finished(run.config):
+    if run.finished:
         reporter.notice(f"{run.path} is done.")
         return 0
     if fence is not None:

@@ -21,7 +21,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -108,10 +108,16 @@ class Run:
     def done(self) -> dict[str, Any] | None:
         return read_json(self.path / "done.json")
 
-    def finished(self, config: Config) -> bool:
-        """Whether ``config`` asks for nothing more: trained to the end, and evaluated with its settings."""
+    @property
+    def finished(self) -> bool:
+        """Whether its configuration asks for nothing more: trained to the end, and evaluated with its settings."""
         done = self.done
-        return done is not None and evaluation_key(config.evaluation) in done["evaluations"]
+        if done is None:
+            return False
+        import yaml
+
+        written = yaml.safe_load(self.config_file.read_text())["evaluation"]
+        return done.get("step") is not None and evaluation_key(written) in done["evaluations"]
 
     def mark_done(self, **facts: Any) -> None:
         self.fence()
@@ -139,14 +145,14 @@ class Run:
         write_json(self.path / "evaluations" / f"{key}.json", value)
 
 
-def evaluation_settings(evaluation: Evaluation) -> dict[str, Any]:
-    """What decides an evaluation's numbers: the section without its batch size."""
-    settings = asdict(evaluation)
+def evaluation_settings(evaluation: Evaluation | Mapping[str, Any]) -> dict[str, Any]:
+    """What decides an evaluation's numbers: the section, resolved, without its batch size."""
+    settings = dict(evaluation) if isinstance(evaluation, Mapping) else asdict(evaluation)
     del settings["batch_size"]
     return settings
 
 
-def evaluation_key(evaluation: Evaluation) -> str:
+def evaluation_key(evaluation: Evaluation | Mapping[str, Any]) -> str:
     """12 hex digits of the SHA-256 of the evaluation's settings."""
     text = json.dumps(evaluation_settings(evaluation), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

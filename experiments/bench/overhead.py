@@ -83,7 +83,7 @@ def _bare(given: dict[str, Any], data: RandomLatents | None, steps: int) -> floa
     """Seconds per step of rectified flow in a plain loop: AdamW, clipping, one foreach EMA."""
     config, parts = _parts(given, data)
     dataset, network = parts.data.dataset("train"), parts.backbone
-    weights = list(network.parameters())
+    weights: list[torch.Tensor] = list(network.parameters())
     shadow = [weight.detach().clone() for weight in weights]
     optimizer = torch.optim.AdamW(weights, lr=1e-3, fused=True)
     batch, started = config.trainer.batch_size, 0.0
@@ -102,5 +102,5 @@ def _bare(given: dict[str, Any], data: RandomLatents | None, steps: int) -> floa
         nn.utils.clip_grad_norm_(weights, 1.0, foreach=True)
         optimizer.step()
         with torch.no_grad():
-            torch._foreach_lerp_(shadow, weights, 0.001)
+            torch._foreach_lerp_(shadow, weights, 0.001)  # pyright: ignore[reportPrivateImportUsage]
     return (time.perf_counter() - started) / steps

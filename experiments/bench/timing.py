@@ -29,7 +29,8 @@ class Paired:
 
 def paired(name: str, baseline: Callable[[], float], candidate: Callable[[], float], *, pairs: int) -> Paired:
     """Run both in turn, ``pairs`` times, after one unmeasured run of each; the order changes from pair to pair."""
-    baseline(), candidate()
+    baseline()
+    candidate()
     times: tuple[list[float], list[float]] = ([], [])
     for pair in range(pairs):
         for which in (0, 1) if pair % 2 == 0 else (1, 0):

@@ -96,8 +96,8 @@ class LoadedRun:
         folder = self.run.path / "samples"
         self.run.fence()
         write_png(folder / f"{name}.png", sheet(self.data, samples.x))
-        condition = {key: value.numpy() for key, value in (samples.condition or {}).items()}
-        np.savez_compressed(folder / f"{name}.npz", x=samples.x.numpy(), images=self.images(samples), **condition)
+        arrays: dict[str, Any] = {key: value.numpy() for key, value in (samples.condition or {}).items()}
+        np.savez_compressed(folder / f"{name}.npz", x=samples.x.numpy(), images=self.images(samples), **arrays)
         return folder / f"{name}.png", folder / f"{name}.npz"
 
     def evaluate(

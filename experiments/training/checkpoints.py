@@ -184,4 +184,5 @@ def _sync(path: Path) -> None:
 
 def all_finite(tensors: Sequence[Tensor]) -> bool:
     """Whether every element of every tensor is finite; one device sync for all of them."""
-    return bool(torch.isfinite(torch.stack(torch._foreach_norm(list(tensors), float("inf")))).all())
+    largest = torch._foreach_norm(list(tensors), float("inf"))  # pyright: ignore[reportPrivateImportUsage]
+    return bool(torch.isfinite(torch.stack(largest)).all())

@@ -42,4 +42,4 @@ class EMA(nn.Module):
         shadow, source = self._pairs
         if source[0].dtype != torch.float32:
             source = [parameter.float() for parameter in source]
-        torch._foreach_lerp_(shadow, source, 1 - self.beta(update))
+        torch._foreach_lerp_(shadow, source, 1 - self.beta(update))  # pyright: ignore[reportPrivateImportUsage]

@@ -56,16 +56,14 @@ def _train(
     run: Run, module: TrainingModule, parts: Components, stop: Stop, reporter: Reporter, extra: Sequence[Callback]
 ) -> None:
     config, first, last = run.config, module.first_step, run.config.trainer.max_steps
-    trainer = _trainer(config, last - first)
-    trackers: list[Tracker] = []
+    trackers: list[Tracker] = []  # rank 0's alone, and only the trainer knows which rank this is
+    trainer = _trainer(config, last - first, [*_callbacks(run, parts, trackers, stop, reporter), *extra])
     if trainer.is_global_zero:
-        trackers = [entries("trackers")[name].load()() for name in config.trainer.trackers]
-    for tracker in trackers:
-        tracker.open(run.path, first_step=first)
-    if trainer.is_global_zero:
+        trackers += [entries("trackers")[name.casefold()].load()() for name in config.trainer.trackers]
+        for tracker in trackers:
+            tracker.open(run.path, first_step=first)
         run.write_status("running", step=first, max_steps=last)
         reporter.begin(config.run_name, done=first, total=last)
-    trainer.callbacks += [*_callbacks(run, parts, trackers, stop, reporter), *extra]
     loader = parts.data.loader("train", _order(parts, trainer, config, first), config.trainer.workers)
     if config.trainer.compile:
         parts.backbone.compile()
@@ -99,11 +97,11 @@ def _order(parts: Components, trainer: Trainer, config: Config, first: int) -> T
     )
 
 
-def _trainer(config: Config, steps: int) -> Trainer:
+def _trainer(config: Config, steps: int, callbacks: list[Callback]) -> Trainer:
     """Lightning's trainer without what we do ourselves: loggers, checkpoints, progress bar, samplers."""
     settings = config.trainer
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for text in (".*does not have many workers.*", ".*`tensorboardX` has been removed.*", ".*isinstance.*LeafSpec.*"):
+    for text in (".*in eval mode.*", ".*does not have many workers.*", ".*`tensorboardX` has been removed.*"):
         warnings.filterwarnings("ignore", text)
     return Trainer(
         accelerator=settings.accelerator,
@@ -113,6 +111,7 @@ def _trainer(config: Config, steps: int) -> Trainer:
         precision=settings.precision,
         max_steps=steps,
         max_epochs=-1,
+        callbacks=callbacks,
         accumulate_grad_batches=settings.accumulate,
         logger=False,
         enable_checkpointing=False,
@@ -131,9 +130,7 @@ def _strategy(config: Config) -> str | Strategy:
     return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
-def _callbacks(
-    run: Run, parts: Components, trackers: list[Tracker], stop: Stop, reporter: Reporter
-) -> list[callbacks.AfterStep]:
+def _callbacks(run: Run, parts: Components, trackers: list[Tracker], stop: Stop, reporter: Reporter) -> list[Callback]:
     config = run.config
 
     def report(step: int, values: dict[str, float]) -> None:

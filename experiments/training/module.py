@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -62,7 +63,7 @@ class TrainingModule(LightningModule):
             self._positions[micro] = rows.to(self.device)
         return Draws(self.config.seed, self.step, self._positions[micro], trainer.batch_size)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         named = [*self.backbone.named_parameters(), *self.objective.named_parameters()]
         optimizer = self.config.optimizer.build().create((name, p) for name, p in named if p.requires_grad)
         if self._optimizer_state is not None:
@@ -73,7 +74,7 @@ class TrainingModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
-        """Clip by the global norm, and keep the norm. Ours: Lightning 2.6 refuses a fused optimiser under bf16-mixed."""
+        """Clip by the global norm and keep it. Ours: Lightning 2.6 refuses a fused optimiser under bf16-mixed."""
         if self.config.trainer.clip is not None:
             weights = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             norm = nn.utils.clip_grad_norm_(weights, self.config.trainer.clip, foreach=True)
@@ -100,7 +101,7 @@ class TrainingModule(LightningModule):
         }
 
     def restore(self, state: Mapping[str, Any], source: str) -> None:
-        """Go on from a checkpoint's state; a :class:`UserError` that lists the differences if it is another network's."""
+        """Go on from a checkpoint; a :class:`UserError` that lists the differences if it is another network's."""
         check_architecture(self.backbone, state["backbone"], source)
         if len(state["emas"]) != len(self.emas):
             raise UserError(f"{source} holds {len(state['emas'])} EMAs; the configuration asks for {len(self.emas)}.")

@@ -21,7 +21,7 @@ class Optimizer(Protocol):
 
 @dataclass(frozen=True)
 class AdamW:
-    """AdamW (Loshchilov & Hutter 2019); weight decay on matrices alone, never on biases, norms or embeddings of rank 1."""
+    """AdamW (Loshchilov & Hutter 2019); weight decay on matrices alone, not on biases and norms."""
 
     lr: float = 1e-3
     weight_decay: float = 0.0

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: a factor on the base rate as a function of the step, so that a resumed run needs no state."""
+"""Learning-rate schedules: a factor on the base rate by the step, so that a resumed run needs no state."""
 
 from __future__ import annotations
 

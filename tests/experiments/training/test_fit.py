@@ -177,7 +177,9 @@ def test_a_checkpoint_of_another_architecture_is_refused_with_its_differences(ma
     assert execute(large) == 2
 
 
-def test_a_full_disk_is_reported_and_the_last_checkpoint_stays(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_and_the_last_checkpoint_stays(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import safetensors.torch
 
     save = safetensors.torch.save_file
@@ -221,7 +223,10 @@ def test_tensorboard_gets_scalars_and_a_sheet(make_run: MakeRun) -> None:
 
 def test_a_signal_ends_a_process_with_75_and_the_same_command_goes_on(make_run: MakeRun) -> None:
     run = make_run(trainer__max_steps=100_000)
-    code = f"import sys; from experiments.runs import Run; from experiments.execute import execute; sys.exit(execute(Run.open({str(run.path)!r})))"
+    code = (
+        "import sys; from experiments.runs import Run; from experiments.execute import execute;"
+        f"sys.exit(execute(Run.open({str(run.path)!r})))"
+    )
     process = subprocess.Popen([sys.executable, "-P", "-c", code], env=os.environ | {"OMP_NUM_THREADS": "1"})
     try:
         deadline = time.monotonic() + 90

@@ -34,5 +34,5 @@ def test_the_end_and_the_middle(warmup: int, final: float) -> None:
     "make", [lambda: Constant(-1), lambda: Cosine(-1), lambda: Cosine(0, 1.5), lambda: Linear(0, -0.1)]
 )
 def test_out_of_range_is_refused(make) -> None:
-    with pytest.raises(ValueError, match="warmup|final"):
+    with pytest.raises(ValueError, match=r"warmup|final"):
         make()

@@ -14,7 +14,7 @@ from experiments.runs import Run
 SMALL: dict[str, Any] = {
     "objective": "rf",
     "backbone": {"name": "mlp", "width": 16, "depth": 2},
-    "data": {"name": "points", "size": 200},
+    "data": "points",
     "trainer": {
         "max_steps": 12, "batch_size": 16, "threads": 1, "log_every": 5, "checkpoint_every": 4, "validate_every": 6,
         "trackers": ["csv"],
@@ -23,12 +23,18 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def make_run(tmp_path: Path) -> Callable[..., Run]:
-    """A new run of a small configuration; dotted keys override, ``root`` names another folder."""
+@pytest.fixture(scope="session")
+def small_run() -> Callable[..., Run]:
+    """Makes a new run of a small configuration under a folder; ``__`` in a keyword stands for a dot."""
 
-    def make(root: str = "runs", **overrides: Any) -> Run:
+    def make(root: Path, **overrides: Any) -> Run:
         dotted = {key.replace("__", "."): value for key, value in overrides.items()}
-        return Run.create(resolve(parse(SMALL).override(dotted)), tmp_path / root)
+        return Run.create(resolve(parse(SMALL).override(dotted)), root)
 
     return make
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, small_run: Callable[..., Run]) -> Callable[..., Run]:
+    """The same in a folder of the test's own."""
+    return lambda root="runs", **overrides: small_run(tmp_path / root, **overrides)
