@@ -72,7 +72,7 @@ def resolve(raw: Raw) -> Config:
     Raises:
         ConfigError: all faults at once, each with its place, what was given, what is allowed, and file and line.
     """
-    data = raw.interpolated(defaults())
+    data = raw.interpolated(defaults)
     faults: list[Fault] = [Fault((key,), unknown("key", key, KEYS)) for key in data if key not in KEYS]
     found: dict[str, Any] = {}
     for section, (group, default) in PLUGINS.items():
@@ -99,7 +99,7 @@ def sections(raw: Raw) -> dict[str, Any]:
         ConfigError: faults in these sections.
     """
     faults: list[Fault] = []
-    found = _sections(raw.interpolated(defaults()), faults)
+    found = _sections(raw.interpolated(defaults), faults)
     if faults:
         raise ConfigError(_placed(faults, raw))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -35,6 +36,7 @@ def run_identity(plugins: Mapping[str, Plugin], settings: Mapping[str, Any], see
     return {**found, "seed": seed}
 
 
+@functools.cache
 def identity_fields(section: type[Any]) -> list[str]:
     """The fields of a section that are marked as part of a run's identity."""
     return [

@@ -63,7 +63,11 @@ class Plugin:
         return {"name": self.name, **self.arguments}
 
     def identity(self) -> dict[str, Any]:
-        """{name, version, arguments that differ from the defaults}; nested plugins likewise."""
+        """{name, version, arguments that differ from the defaults}; nested plugins likewise. Not to be changed."""
+        return self._identity
+
+    @functools.cached_property
+    def _identity(self) -> dict[str, Any]:
         defaults = {name: option.default for name, option in options(self.cls, self.group).items()}
         differing = {
             name: identity(value)
@@ -72,7 +76,7 @@ class Plugin:
         }
         return {"name": self.name, "version": getattr(self.cls, "version", 1), "arguments": differing}
 
-    @property
+    @functools.cached_property
     def label(self) -> str:
         """The field's name for it: its own notation, the preset that it equals, or its name.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,8 +49,8 @@ class Raw:
             marks.pop((*key, "name"), None) if isinstance(value, str) else None
         return Raw(data, marks)
 
-    def interpolated(self, defaults: Mapping[str, Any]) -> dict[str, Any]:
-        """The data with every ``${…}`` followed; what is not written is looked up in ``defaults``.
+    def interpolated(self, defaults: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+        """The data with every ``${…}`` followed; what is not written is looked up in ``defaults()``.
 
         Raises:
             ConfigError: an interpolation leads nowhere.
@@ -58,7 +58,7 @@ class Raw:
         if not any("${" in text for text in _strings(self.data)):
             return dict(self.data)
         try:
-            merged = OmegaConf.merge(OmegaConf.create(dict(defaults)), OmegaConf.create(dict(self.data)))
+            merged = OmegaConf.merge(OmegaConf.create(dict(defaults())), OmegaConf.create(dict(self.data)))
             followed = OmegaConf.to_container(merged, resolve=True)
         except OmegaConfBaseException as error:
             raise ConfigError([interpolation_fault(error, self.marks)]) from None

@@ -7,6 +7,7 @@ single value is a list of one. Nothing else is converted: true is no number, and
 from __future__ import annotations
 
 import collections.abc
+import functools
 import math
 import types
 import typing
@@ -219,6 +220,7 @@ def with_article(word: str) -> str:
     return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
 
 
-def hints(of: Any) -> dict[str, Any]:
+@functools.cache
+def hints(of: Any) -> Mapping[str, Any]:
     """Resolved annotations of a class or function, marks included."""
     return typing.get_type_hints(of, include_extras=True)

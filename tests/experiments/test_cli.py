@@ -52,8 +52,8 @@ def light(*arguments: str) -> tuple[str, float]:
     [("--help",), ("train", "--help"), ("list",), ("list", "backbones"), ("--version",), ("grid", "--help")],
 )
 def test_light_commands_import_no_torch_and_answer_at_once(arguments: tuple[str, ...]) -> None:
-    seconds = min(light(*arguments)[1] for _ in range(2))
-    assert seconds < 2, "well under a second on an idle machine; the tests share theirs"
+    _, seconds = light(*arguments)
+    assert seconds < 5, "half a second on an idle machine; the tests share theirs"
 
 
 def test_list_names_every_group_and_preset(call: Call) -> None:

@@ -100,7 +100,8 @@ def test_a_mapping_with_a_name_takes_the_place_and_one_without_is_merged() -> No
 
 keys = st.lists(st.sampled_from(["a", "b", "name"]), min_size=1, max_size=3).map(tuple)
 leaves = st.one_of(st.integers(), st.text(), st.none(), st.lists(st.integers()))
-trees = st.dictionaries(st.sampled_from(["a", "b", "name"]), st.recursive(leaves, lambda inner: st.dictionaries(st.sampled_from(["a", "b"]), inner)))  # fmt: skip
+subtrees = st.recursive(leaves, lambda inner: st.dictionaries(st.sampled_from(["a", "b"]), inner))
+trees = st.dictionaries(st.sampled_from(["a", "b", "name"]), subtrees)
 
 
 @given(trees, keys, leaves.filter(lambda value: not isinstance(value, str)))
@@ -129,7 +130,7 @@ def test_all_wrong_overrides_are_told_at_once() -> None:
 
 def test_an_interpolation_is_followed_into_the_defaults() -> None:
     raw = parse({"trainer": {"validate_every": "${trainer.max_steps}", "log_every": "${seed}"}, "seed": 7})
-    assert raw.interpolated({"trainer": {"max_steps": 50}, "name": None}) == {
+    assert raw.interpolated(lambda: {"trainer": {"max_steps": 50}, "name": None}) == {
         "trainer": {"validate_every": 50, "log_every": 7, "max_steps": 50},
         "seed": 7,
     }
@@ -139,7 +140,7 @@ def test_an_interpolation_is_followed_into_the_defaults() -> None:
 def test_an_interpolation_that_leads_nowhere_is_refused_with_its_place(text: str) -> None:
     raw = parse({"trainer": {"clip": text}}, "f:3")
     with pytest.raises(ConfigError, match=r"trainer\.clip.*interpolation.*f:3"):
-        raw.interpolated({})
+        raw.interpolated(dict)
 
 
 def test_a_torn_interpolation_is_refused_with_its_line() -> None:

@@ -101,7 +101,8 @@ def test_a_re_exported_class_is_found_in_its_source(tmp_path: Path, monkeypatch:
     package.mkdir()
     (package / "__init__.py").write_text("from somebodys_plugins.inner import Mine as Yours\n")
     (package / "inner.py").write_text(
-        'class Mine:\n    """What it is.\n\n    More."""\n\n    presets = {"a": {"b": 1}}\n\n    def from_notation(): ...\n'
+        'class Mine:\n    """What it is.\n\n    More."""\n\n    presets = {"a": {"b": 1}}\n\n'
+        "    def from_notation(): ...\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     entry = Entry("metrics", "mine", "somebodys_plugins:Yours", "somebody")
