@@ -156,6 +156,7 @@ def _draw(
     from matplotlib.figure import Figure
 
     names = list(dict.fromkeys(key for lines in panels.values() for key in lines))
+    marks = all(len(curve.x) <= 12 for lines in panels.values() for curve in lines.values())
     across = min(3, len(panels))
     down = math.ceil(len(panels) / across)
     with mpl.rc_context(_STYLE):
@@ -167,7 +168,7 @@ def _draw(
             axis.set_title(title)
             _axis(axis, logx=logx, ticks=ticks)
             for key, curve in lines.items():
-                _line(axis, curve, names.index(key), key, marks=len(curve.x) <= 12)
+                _line(axis, curve, names.index(key), key, marks=marks)
         for axis in axes[len(panels) :]:
             axis.remove()
         _logarithmic(axes[0], [y for lines in panels.values() for curve in lines.values() for y in curve.y])
