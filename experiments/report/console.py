@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def table(study: Path, *, metric: str = "frechet_distance") -> Table:
-    """Objective × backbone against solver steps, one block of rows for each setting (averaged weights first).
+def table(study: Path) -> Table:
+    """The headline distance: objective × backbone against solver steps, a block of rows for each setting.
 
     Raises:
         UserError: ``study`` is no study's folder.
@@ -25,10 +25,10 @@ def table(study: Path, *, metric: str = "frechet_distance") -> Table:
 
     found = read(study)
     numbers = rows(found)
-    settings = numbers.settings or [""]
+    settings, metric = numbers.settings or [""], (numbers.headline or numbers.metrics or [""])[0]
     steps = numbers.steps()
     first = means(found, numbers, setting=settings[0], metric=metric)
-    shown = Table(title=f"{found.name}: {first.title or 'nothing evaluated yet'}", title_justify="left")
+    shown = Table(title=f"{found.name}: {first.title if metric else 'nothing evaluated yet'}", title_justify="left")
     for column in (*first.columns, *(["weights"] if len(settings) > 1 else [])):
         shown.add_column(column, overflow="fold")
     for n in steps:

@@ -2,52 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from experiments.report.read import Cell, Study, plain
 
+# Of an attempt in a manifest, what says nothing about the study as a whole.
+_OF_ONE_RUN = ("command", "started")
+
 
 def facts(study: Study) -> dict[str, str]:
-    """What the page says under its title: states, times, computing time, device, revision and versions.
+    """What the page says under its title: states, times, training time, versions, revision and device.
 
-    A fact in which the cells differ lists every value; one that nobody recorded is left out.
+    A fact in which the cells differ lists its values; one that nobody recorded is left out.
     """
-    states = ", ".join(f"{n} {state}" for state, n in study.states.items()) or "none"
+    states = ", ".join(f"{n} {state}" for state, n in study.states.items())
     found = {"cells": f"{len(study.cells)} ({states})" if study.cells else "none"}
-    times = [cell.path.joinpath(name).stat().st_mtime for cell in study.cells for name in _dated(cell) if cell.path]
-    if times:
-        found["run"] = f"{_when(min(times))} to {_when(max(times))}"
-    seconds = [cell.done["seconds"] for cell in study.cells if isinstance(cell.done.get("seconds"), (int, float))]
+    started = [str(attempt["started"]) for cell in study.cells for attempt in cell.attempts[:1] if "started" in attempt]
+    if started:
+        found["first started"] = _when(min(datetime.fromisoformat(text) for text in started))
+    beats = [cell.heartbeat for cell in study.cells if cell.heartbeat]
+    if beats:
+        found["last written"] = _when(datetime.fromtimestamp(max(beats), UTC))
+    seconds = [spent for cell in study.cells if (spent := training_seconds(cell)) > 0]
     if seconds:
-        found["computing time"] = f"{sum(seconds) / 60:.1f} min for the {len(seconds)} finished cells"
+        found["training time"] = f"{sum(seconds) / 60:.1f} min, the sum over {len(seconds)} cells"
     recorded: dict[str, dict[str, None]] = {}
     for cell in study.cells:
-        for key, value in _scalars(cell.manifest):
+        for key, value in _told(cell.attempts[-1] if cell.attempts else {}):
             recorded.setdefault(key, {})[value] = None
     return found | {key: _some(list(values)) for key, values in recorded.items()}
 
 
-def _dated(cell: Cell) -> list[str]:
-    names = ("manifest.json", "status.json", "done.json")
-    return [name for name in names if cell.path and (cell.path / name).is_file()]
+def training_seconds(cell: Cell) -> float:
+    """Seconds of training, from the logged steps per second; validation and checkpoints are in them."""
+    last, total = 0, 0.0
+    for step, rate in cell.metrics.get("train/steps_per_second", ()):
+        total += (step - last) / rate if rate > 0 else 0.0
+        last = step
+    return total
 
 
-def _scalars(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """A manifest's facts, one line for each; commands, which differ for every cell, are left to the cells."""
-    lines = []
-    for key, value in manifest.items():
-        if key in ("command", "created", "started", "time", "pid") or value in (None, "", {}, []):
-            continue
-        text = ", ".join(f"{k} {plain(v)}" for k, v in value.items()) if isinstance(value, Mapping) else plain(value)
-        lines.append((key.replace("_", " "), text))
-    return lines
+def _told(attempt: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in attempt.items():
+        if key not in _OF_ONE_RUN and value not in (None, "", {}, []):
+            pairs = isinstance(value, Mapping)
+            yield (
+                key.replace("_", " "),
+                ", ".join(f"{k} {plain(v)}" for k, v in value.items()) if pairs else plain(value),
+            )
 
 
 def _some(values: list[str], most: int = 3) -> str:
     return "; ".join(values[:most]) + (f"; and {len(values) - most} more" if len(values) > most else "")
 
 
-def _when(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+def _when(time: datetime) -> str:
+    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.report.read import Study
 from experiments.report.rows import Rows
 from experiments.report.statistics import summarise
-from experiments.report.tables import NAMES
+from experiments.report.tables import name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +68,7 @@ class Drawing:
     setting: str | None = None
 
 
-def distance(study: Study, rows: Rows, setting: str, metric: str = "frechet_distance") -> Drawing:
+def distance(study: Study, rows: Rows, setting: str, metric: str) -> Drawing:
     """The distance against the number of solver steps, one panel for each backbone and data set."""
     steps = rows.steps(setting)
     panels: dict[str, dict[str, Curve]] = {}
@@ -80,20 +80,20 @@ def distance(study: Study, rows: Rows, setting: str, metric: str = "frechet_dist
         panels.setdefault(panel, {})[series] = curve
     several = any(len(cells) > 1 for _, _, cells in _groups(study))
     band = " Bands: 95 % t interval over seeds." if several else ""
-    svg = _draw(panels, xlabel="solver steps", ylabel=NAMES[metric].split(" to ")[0], logx=True, ticks=steps)
+    svg = _draw(panels, xlabel="solver steps", ylabel=name(metric).split(" to ")[0], logx=True, ticks=steps)
     return Drawing(
-        f"{NAMES[metric]} against steps",
+        f"{name(metric)} against steps",
         f"Weights: {setting}. Both axes logarithmic; lower is better.{band}",
         svg,
         setting,
     )
 
 
-def losses(study: Study, name: str, title: str) -> Drawing:
+def losses(study: Study, metric: str, title: str) -> Drawing:
     """A logged number against training steps: the mean over seeds, with a band from the least to the greatest."""
     panels: dict[str, dict[str, Curve]] = {}
     for panel, series, cells in _groups(study):
-        seeds = [dict(cell.metrics.get(name, ())) for cell in cells]
+        seeds = [dict(cell.metrics.get(metric, ())) for cell in cells]
         steps = sorted({step for seed in seeds for step in seed})
         at = [[seed[step] for seed in seeds if math.isfinite(seed.get(step, math.nan))] for step in steps]
         kept = [(step, values) for step, values in zip(steps, at, strict=True) if values]

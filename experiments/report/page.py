@@ -46,7 +46,7 @@ def page(study: Study, rows: Rows) -> str:
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         settings=rows.settings,
         metrics=rows.metrics,
-        names={metric: tables.NAMES.get(metric, metric.replace("_", " ")) for metric in rows.metrics},
+        names={metric: tables.name(metric) for metric in rows.metrics},
         tables=[tables.table(study, rows, setting=s, metric=m) for s in rows.settings for m in rows.metrics],
         drawings=drawings(study, rows),
         sheets=[_sheets(study, rows, setting) for setting in rows.settings],
@@ -56,11 +56,7 @@ def page(study: Study, rows: Rows) -> str:
 
 def drawings(study: Study, rows: Rows) -> list[figures.Drawing]:
     """Every figure that has something to show."""
-    found = [
-        figures.distance(study, rows, setting, metric)
-        for setting in rows.settings
-        for metric in ("frechet_distance", "frechet_distance_heldout")
-    ]
+    found = [figures.distance(study, rows, setting, metric) for setting in rows.settings for metric in rows.headline]
     logged = dict.fromkeys(name for cell in study.cells for name in cell.metrics)
     titles = {name: _TITLES.match(name) for name in logged}
     found += [figures.losses(study, name, _title(match)) for name, match in titles.items() if match]

@@ -41,12 +41,15 @@ class Cell:
     variant: str = ""
 
     @cached_property
-    def done(self) -> dict[str, Any]:
-        return self._mapping("done.json")
+    def attempts(self) -> list[dict[str, Any]]:
+        """What the manifest says of each start of the run, the first start first."""
+        value = read_json(self.path / "manifest.json") if self.path else None
+        return list(value.get("attempts", ())) if isinstance(value, dict) else []
 
-    @cached_property
-    def manifest(self) -> dict[str, Any]:
-        return self._mapping("manifest.json")
+    @property
+    def heartbeat(self) -> float | None:
+        """When the run last wrote its status, in seconds since the epoch."""
+        return Run(self.path).status.get("heartbeat") if self.path else None
 
     @cached_property
     def evaluations(self) -> list[dict[str, Any]]:
@@ -74,10 +77,6 @@ class Cell:
     def row(self) -> tuple[str, str, str, str]:
         """What its seeds have in common: objective, backbone, data, variant."""
         return self.labels["objective"], self.labels["backbone"], self.labels["data"], self.variant
-
-    def _mapping(self, name: str) -> dict[str, Any]:
-        value = read_json(self.path / name) if self.path else None
-        return value if isinstance(value, dict) else {}
 
 
 @dataclass(frozen=True)

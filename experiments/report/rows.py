@@ -65,6 +65,12 @@ class Rows(list[Row]):
         further = sorted({key for row in self for key in row} - {*COLUMNS, "setting", "sheet", "cell"})
         return [name for name in (*METRICS, *further) if any(row.get(name) is not None for row in self)]
 
+    @property
+    def headline(self) -> list[str]:
+        """The distance that stands first, and the same to the held-out split, as far as there are any."""
+        distances = [name for name in self.metrics if "distance" in name]
+        return [name for name in distances if name.removesuffix("_heldout") == distances[0]]
+
     def steps(self, setting: str | None = None) -> list[int]:
         """The numbers of solver steps that were evaluated, rising."""
         chosen = (row for row in self if setting in (None, row["setting"]))
@@ -89,10 +95,10 @@ class Rows(list[Row]):
 
 def rows(study: Study) -> Rows:
     """Every number of the study; a cell that was not evaluated has one row without numbers."""
-    differing = _differing(study)
+    differing = {data: _differing(study, data) for data in {cell.labels["data"] for cell in study.cells}}
     found = Rows()
     for cell in study.cells:
-        evaluated = list(_evaluated(cell, differing))
+        evaluated = list(_evaluated(cell, differing[cell.labels["data"]]))
         found += evaluated or [{**_head(cell), "setting": None}]
     return found
 
@@ -130,9 +136,10 @@ def _number(value: Any) -> Any:
     return float(value) if isinstance(value, float) or value in ("nan", "inf", "-inf") else value
 
 
-def _differing(study: Study) -> set[str]:
-    """The evaluation settings that are not the same throughout the study, and have to be told apart."""
-    every = [evaluation.get("settings") or {} for cell in study.cells for evaluation in cell.evaluations]
+def _differing(study: Study, data: str) -> set[str]:
+    """The evaluation settings that are not the same for all cells of one data set, and have to be told apart."""
+    cells = [cell for cell in study.cells if cell.labels["data"] == data]
+    every = [evaluation.get("settings") or {} for cell in cells for evaluation in cell.evaluations]
     keys = {key for settings in every for key in settings} - _NO_SETTING
     return {key for key in keys if len({json.dumps(settings.get(key), sort_keys=True) for settings in every}) > 1}
 

@@ -56,7 +56,7 @@ class Table:
 
     @property
     def title(self) -> str:
-        return NAMES.get(self.metric, self.metric.replace("_", " "))
+        return name(self.metric)
 
     @property
     def best(self) -> tuple[float, ...]:
@@ -85,6 +85,11 @@ def table(study: Study, rows: Rows, *, setting: str, metric: str) -> Table:
     ]
     names = ("objective", "backbone", "data", "variant")
     return Table(setting, metric, tuple(names[at] for at in shown), tuple(steps), tuple(lines))
+
+
+def name(metric: str) -> str:
+    """A metric as one says it."""
+    return NAMES.get(metric, metric.replace("_", " ").capitalize())
 
 
 def text(summary: Summary) -> str:

@@ -84,16 +84,17 @@ def _write_run(run: Path, cell: Made) -> None:
         "seed": cell.seed,
     }
     (run / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    manifest = {"versions": {"fewstep": "0.1.0", "torch": "2.13.0"}, "device": "cpu", "command": f"train {cell.run}"}
-    (run / "manifest.json").write_text(json.dumps(manifest))
+    attempt = {"started": "2026-01-02T03:04:05+0000", "versions": {"torch": "2.13.0"}, "device": "cpu, 2 cores"}
+    (run / "manifest.json").write_text(json.dumps({"attempts": [{**attempt, "command": ["fewstep", cell.run]}]}))
     step = 1000 if cell.state == "done" else 400
-    status = {"state": cell.state, "step": step, "max_steps": 1000, "heartbeat": 0.0, "message": cell.message}
+    status = {"state": cell.state, "step": step, "max_steps": 1000, "heartbeat": 1767322845.0, "message": cell.message}
     (run / "status.json").write_text(json.dumps(status))
     lines = [f"{at},train/loss,{2 / math.sqrt(at) + 0.3 + 0.01 * cell.seed}" for at in range(50, step + 1, 50)]
+    lines += [f"{at},train/steps_per_second,50.0" for at in range(50, step + 1, 50)]
     lines += [f"{at},validation/loss_ema,{2 / math.sqrt(at) + 0.35}" for at in range(200, step + 1, 200)]
     (run / "metrics.csv").write_text("step,name,value\n" + "\n".join(lines) + "\n")
     if cell.state == "done":
-        (run / "done.json").write_text(json.dumps({"seconds": 60.0, "evaluations": [EVALUATION]}))
+        (run / "done.json").write_text(json.dumps({"step": 1000, "evaluations": [EVALUATION]}))
         (run / "evaluations" / f"{EVALUATION}.json").write_text(json.dumps(_evaluation(run, cell)))
 
 

@@ -9,7 +9,7 @@ from experiments.report.rows import rows
 
 def test_lines_and_panels_are_named_in_text(study: Any, made: Any) -> None:
     found = read(study(*(made(o, b) for o in ("rf", "shortcut") for b in ("dit", "u-vit"))))
-    svg = figures.distance(found, rows(found), "ema").svg
+    svg = figures.distance(found, rows(found), "ema", "frechet_distance").svg
     assert svg is not None
     for label in ("rf", "shortcut", "dit", "u-vit", "128", "solver steps"):
         assert f">{label}</text>" in svg
@@ -19,15 +19,15 @@ def test_lines_and_panels_are_named_in_text(study: Any, made: Any) -> None:
 def test_seeds_become_a_band(study: Any, made: Any) -> None:
     one = read(study(made(), name="one"))
     two = read(study(made(scale=1.0), made(seed=1, scale=1.2), name="two"))
-    assert "Bands" not in figures.distance(one, rows(one), "ema").caption
-    assert "Bands" in figures.distance(two, rows(two), "ema").caption
-    assert "FillBetweenPolyCollection" in (figures.distance(two, rows(two), "ema").svg or "")
+    assert "Bands" not in figures.distance(one, rows(one), "ema", "frechet_distance").caption
+    assert "Bands" in figures.distance(two, rows(two), "ema", "frechet_distance").caption
+    assert "FillBetweenPolyCollection" in (figures.distance(two, rows(two), "ema", "frechet_distance").svg or "")
 
 
 def test_nothing_to_draw_is_no_figure(study: Any, made: Any) -> None:
     found = read(study(made(state="pending")))
     assert figures.losses(found, "train/loss", "Training loss").svg is None
-    assert figures.distance(found, rows(found), "ema").svg is None
+    assert figures.distance(found, rows(found), "ema", "frechet_distance").svg is None
 
 
 def test_a_loss_below_zero_is_drawn(study: Any, made: Any) -> None:
