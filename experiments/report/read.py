@@ -125,7 +125,7 @@ def read(path: Path) -> Study:
         if read_json(file) is None
     ]
     others = tuple(folder for folder in folders if folder.name not in named)
-    return Study(path, str(grid.plan.get("grid", path.resolve().name)), cells, others, tuple(faults))
+    return Study(path, str(grid.plan.get("name", path.resolve().name)), cells, others, tuple(faults))
 
 
 def call(value: Any) -> str:

@@ -20,9 +20,8 @@ METRICS = (
     "precision",
     "recall",
     "memorisation",
-    "validation_loss",
-    "seconds_per_image",
 )
+MEASURED = ("validation_loss", "seconds_per_image")
 COLUMNS = (
     "objective",
     "backbone",
@@ -35,6 +34,7 @@ COLUMNS = (
     "solver",
     "guidance",
     *METRICS,
+    *MEASURED,
     "num",
     "state",
     "evaluation",
@@ -61,9 +61,9 @@ class Rows(list[Row]):
 
     @cached_property
     def metrics(self) -> list[str]:
-        """Metrics of which some row has a value, METRICS first."""
+        """What some row has a value of: METRICS, then those of other plugins, then MEASURED."""
         further = sorted({key for row in self for key in row} - {*COLUMNS, "setting", "sheet", "cell"})
-        return [name for name in (*METRICS, *further) if any(row.get(name) is not None for row in self)]
+        return [name for name in (*METRICS, *further, *MEASURED) if any(row.get(name) is not None for row in self)]
 
     @property
     def headline(self) -> list[str]:
@@ -105,7 +105,7 @@ def rows(study: Study) -> Rows:
 
 def to_csv(table: Rows) -> str:
     """The rows as CSV with a header; nothing stands for None, "nan" for a number that is none."""
-    further = [name for name in table.metrics if name not in METRICS]
+    further = [name for name in table.metrics if name not in COLUMNS]
     text = io.StringIO()
     writer = csv.DictWriter(text, (*COLUMNS, *further), extrasaction="ignore", lineterminator="\n")
     writer.writeheader()

@@ -65,7 +65,7 @@ def write_study(folder: Path, made: Sequence[Made], name: str = "made") -> Path:
         for cell in made
     ]
     (folder / "runs").mkdir(parents=True)
-    (folder / "cells.json").write_text(json.dumps({"format": 1, "key": "", "grid": name, "cells": cells}))
+    (folder / "cells.json").write_text(json.dumps({"format": 1, "key": "", "name": name, "cells": cells}))
     for cell in made:
         if cell.state != "pending":
             _write_run(folder / "runs" / cell.run, cell)
