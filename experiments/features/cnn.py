@@ -21,7 +21,7 @@ WIDTH = 64
 
 
 class DigitCNN(FeatureExtractor):
-    """Three convolutions, then 64 rectified features, then ten classes.
+    """Three convolutions, then 64 features, then ten classes; SiLU, which leaves no unit dead as ReLU does.
 
     Each of the first two convolutions may halve the image; dropout on the features while training keeps all of them
     in use. Pixels enter as v/127.5 − 1.
@@ -43,11 +43,11 @@ class DigitCNN(FeatureExtractor):
             side = -(-side // stride)
         self.convolutions = nn.Sequential(
             nn.Conv2d(1, 32, 3, stride=first, padding=1),
-            nn.ReLU(),
+            nn.SiLU(),
             nn.Conv2d(32, 64, 3, stride=second, padding=1),
-            nn.ReLU(),
+            nn.SiLU(),
             nn.Conv2d(64, 64, 3, stride=third, padding=1),
-            nn.ReLU(),
+            nn.SiLU(),
         )
         self.hidden = nn.Linear(64 * side**2, WIDTH)
         self.dropout = nn.Dropout(0.3)
@@ -76,7 +76,7 @@ class DigitCNN(FeatureExtractor):
         return f"{self.name}-{digest.hexdigest()[:12]}"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features (N, 64), float32, at least 0, of images uint8 (N, 1, S, S)."""
+        """Features (N, 64), float32, of images uint8 (N, 1, S, S)."""
         if x.dtype != torch.uint8 or x.shape[1:] != (1, self.size, self.size):
             raise ValueError(
                 f"{self.name} takes uint8 images (N, 1, {self.size}, {self.size}), but was given {x.dtype} "
@@ -86,7 +86,7 @@ class DigitCNN(FeatureExtractor):
 
     def features(self, x: Tensor) -> Tensor:
         """Features (N, 64) of images (N, 1, S, S) in [−1, 1]."""
-        return torch.relu(self.hidden(self.convolutions(x).flatten(1)))
+        return nn.functional.silu(self.hidden(self.convolutions(x).flatten(1)))
 
     def logits(self, x: Tensor) -> Tensor:
         """Class logits (N, 10) of images (N, 1, S, S) in [−1, 1]."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ from objectives.draws import Draws
 
 SEED = 0
 BATCH = 64
-STEPS = {"digits": 3000, "mnist": 2500}
+STEPS = {"digits": 3000, "mnist": 5000}
 
 
 def train(network: DigitCNN, data: ImageData, steps: int) -> None:
@@ -52,20 +53,20 @@ def accuracy(network: DigitCNN, rows: Rows) -> float:
     return float((network.logits(rows.x).argmax(dim=1) == rows.label).double().mean())
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train one network and write its weights."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("data", choices=sorted(STEPS))
     parser.add_argument("--steps", type=int, help="default: " + ", ".join(f"{k} {v}" for k, v in STEPS.items()))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "weights")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     steps = STEPS[given.data] if given.steps is None else given.steps
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
     if given.data == "digits":
         data, network = Digits(shift=1, rotation=10.0), DigitsCNN(pretrained=False)
     else:
-        data, network = MNIST(shift=2, rotation=10.0), MNISTCNN(pretrained=False)
+        data, network = MNIST(shift=2, rotation=12.0), MNISTCNN(pretrained=False)
     train(network, data, steps)
     share = accuracy(network, data.dataset("validation"))
     print(f"held-out accuracy {share:.4f}")
