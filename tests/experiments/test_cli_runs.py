@@ -84,7 +84,11 @@ def test_sample_writes_a_sheet_and_arrays_for_each_number_of_steps(
     assert all(file.is_file() and file.parent == trained / "samples" for file in files)
     import numpy as np
 
-    assert np.load(files[1])["x"].shape == (8, 2)
+    raw = np.load(files[1])["x"]
+    assert raw.shape == (8, 2)
+    assert run("sample", str(trained), "--steps", "1", "--num", "8", "--weights", "ema", "--seed", "5") == 0
+    averaged = np.load(capsys.readouterr().out.splitlines()[1])["x"]
+    assert not np.array_equal(raw, averaged)
 
 
 def test_evaluate_prints_and_keeps_a_row_for_each_setting(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
