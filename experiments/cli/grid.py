@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from experiments.errors import Interrupted, RunFailed, UserError
@@ -21,9 +22,7 @@ SHIPPED = Path(__file__).resolve().parents[1] / "grids"
 app = typer.Typer(no_args_is_help=True, help="Plan, run and report a grid of runs.")
 
 GridFile = Annotated[str, typer.Argument(metavar="GRID", help="A grid's YAML file, or the name of a shipped grid.")]
-StudyOrGrid = Annotated[
-    str, typer.Argument(metavar="GRID|STUDY", help="A grid's file or name, or a study's folder.")
-]
+StudyOrGrid = Annotated[str, typer.Argument(metavar="GRID|STUDY", help="A grid's file or name, or a study's folder.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Laid over the grid's base.")]
 Out = Annotated[Path | None, typer.Option(help="The study's folder.", show_default="studies/NAME")]
 
@@ -42,7 +41,7 @@ def plan(grid: GridFile, overrides: Overrides = None, out: Out = None) -> None:
         table.add_column(heading, overflow="fold")
     table.add_column("steps", justify="right")
     for cell, state in states:
-        table.add_row(cell.hash, cell.name, state.state, f"{state.step}/{cell.max_steps}")
+        table.add_row(cell.hash, escape(cell.name), state.state, f"{state.step}/{cell.max_steps}")
     done = sum(state.state == "done" for _, state in states)
     steps = sum(cell.max_steps - state.step for cell, state in states)
     seconds = _seconds_left(study, states)
@@ -89,10 +88,10 @@ def run(
 @app.command()
 def status(study: StudyOrGrid, out: Out = None) -> None:
     """Show how far each cell is, from the study's files."""
-    from experiments.grid.board import Rates, table
+    from experiments.grid.board import table
 
     found = _study(study, out)
-    Console().print(table(found, list(found.states()), Rates()))
+    Console().print(table(found, list(found.states())))
 
 
 @app.command()

@@ -2,66 +2,32 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
-from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from experiments.grid.study import Cell, CellState, Study
 
 STATES = ("running", "failed", "interrupted", "pending", "done")
 STYLES = {"running": "cyan", "failed": "red", "interrupted": "yellow", "pending": "dim", "done": "green"}
-TAIL = 4096
 
 
-class Rates:
-    """Steps per second of each cell, from the last two of its heartbeats that differ."""
-
-    def __init__(self) -> None:
-        self._last: dict[str, tuple[float, int]] = {}
-        self._rate: dict[str, float] = {}
-
-    def see(self, states: list[tuple[Cell, CellState]]) -> None:
-        for cell, state in states:
-            if state.state != "running" or state.heartbeat is None:
-                self._last.pop(cell.hash, None)
-                continue
-            heartbeat, step = self._last.get(cell.hash, (state.heartbeat, state.step))
-            if state.step > step and state.heartbeat > heartbeat:
-                self._rate[cell.hash] = (state.step - step) / (state.heartbeat - heartbeat)
-            self._last[cell.hash] = (state.heartbeat, state.step)
-
-    def of(self, cell: Cell) -> float | None:
-        return self._rate.get(cell.hash)
-
-    def seconds_left(self, states: list[tuple[Cell, CellState]]) -> float | None:
-        """Time until the training of all cells ends, if it goes on as now; None while nothing is known."""
-        total = sum(self._rate.get(cell.hash, 0.0) for cell, state in states if state.state == "running")
-        left = sum(max(0, cell.max_steps - state.step) for cell, state in states if state.state != "done")
-        return left / total if total else None
+def seconds_left(states: list[tuple[Cell, CellState]]) -> float | None:
+    """Time until the training of all cells ends if it goes on as now; None while nothing is known."""
+    rate = sum(state.rate or 0.0 for _, state in states if state.state == "running")
+    left = sum(max(0, cell.max_steps - state.step) for cell, state in states if state.state != "done")
+    return left / rate if rate else None
 
 
-def last_loss(run: Path) -> float | None:
-    """The newest training loss in a run's metrics.csv, from the end of the file alone."""
-    try:
-        with open(run / "metrics.csv", "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
-            lines = file.read().decode(errors="replace").splitlines()
-    except FileNotFoundError:
-        return None
-    rows = [line.split(",") for line in reversed(lines)]
-    return next((float(row[2]) for row in rows if len(row) == 3 and row[1] == "loss" and row[2]), None)
-
-
-def table(study: Study, states: list[tuple[Cell, CellState]], rates: Rates, *, rows: int | None = None) -> Table:
+def table(study: Study, states: list[tuple[Cell, CellState]], *, rows: int | None = None) -> Table:
     """A row for each cell, at most ``rows`` of them: what runs comes first, then what failed."""
     counts = Counter(state.state for _, state in states)
     title = f"{study.path}: " + ", ".join(f"{counts[name]} {name}" for name in STATES if counts[name])
-    left = rates.seconds_left(states)
+    left = seconds_left(states)
     grid = Table(title=title, caption=f"about {duration(left)} of training left" if left else None, expand=False)
     for heading in ("cell", "state"):
         grid.add_column(heading)
@@ -69,16 +35,15 @@ def table(study: Study, states: list[tuple[Cell, CellState]], rates: Rates, *, r
         grid.add_column(heading, justify="right")
     shown = states if rows is None else sorted(states, key=lambda pair: STATES.index(pair[1].state))[:rows]
     for cell, state in shown:
-        rate, running = rates.of(cell), state.state == "running"
-        loss = last_loss(study.runs / cell.run) if running else None
+        rate, loss = (state.rate, state.loss) if state.state == "running" else (None, None)
         grid.add_row(
-            cell.name,
+            escape(cell.name),
             f"[{STYLES[state.state]}]{state.state}[/]"
             + (f"\n[red]{_short(state.message)}[/]" if state.message else ""),
             f"{state.step}/{cell.max_steps}",
-            f"{rate:.1f}" if rate and running else "",
+            f"{rate:.1f}" if rate else "",
             f"{loss:.4f}" if loss is not None else "",
-            duration((cell.max_steps - state.step) / rate) if rate and running else "",
+            duration((cell.max_steps - state.step) / rate) if rate else "",
         )
     if len(shown) < len(states):
         grid.add_row(f"[dim]and {len(states) - len(shown)} more[/]")
@@ -89,7 +54,7 @@ class Board:
     """Shows a study's cells as they change."""
 
     def __init__(self, study: Study, console: Console):
-        self.study, self.console, self.rates = study, console, Rates()
+        self.study, self.console = study, console
         self._states: dict[str, str] = {}
         self._began: dict[str, float] = {}
         self._live: Live | None = None
@@ -106,9 +71,8 @@ class Board:
 
     def show(self, states: list[tuple[Cell, CellState]]) -> None:
         """Refresh the table, or say what has changed since the last time."""
-        self.rates.see(states)
         if self._live is not None:
-            self._live.update(table(self.study, states, self.rates, rows=max(5, self.console.height - 8)), refresh=True)
+            self._live.update(table(self.study, states, rows=max(5, self.console.height - 8)), refresh=True)
             return
         finished = sum(state.state == "done" for _, state in states)
         for cell, state in states:
@@ -143,5 +107,6 @@ def duration(seconds: float) -> str:
 
 
 def _short(text: str, width: int = 60) -> str:
-    line = text.strip().splitlines()[0].replace("[", r"\[") if text.strip() else ""
-    return line if len(line) <= width else line[: width - 1] + "…"
+    """The first line of a message, cut to ``width``, safe to stand in markup."""
+    line = (text.strip().splitlines() or [""])[0]
+    return escape(line if len(line) <= width else line[: width - 1] + "…")

@@ -52,12 +52,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class CellState:
-    """What a cell's files say. ``state`` is one of pending, running, interrupted, failed and done."""
+    """What a cell's files say. ``state`` is pending, running, interrupted, failed or done; ``rate`` is steps/s."""
 
     state: str
     step: int = 0
     message: str | None = None
-    heartbeat: float | None = None
+    loss: float | None = None
+    rate: float | None = None
     history: tuple[claims.Claimed, ...] = field(default=(), repr=False)
 
     def failures(self, launch: str) -> int:
@@ -145,7 +146,8 @@ class Study:
         status = run.status
         last = history[-1] if history else None
         name, message = _state_of(last, status)
-        return CellState(name, status.get("step", 0), message, status.get("heartbeat"), history)
+        loss, rate = status.get("loss"), status.get("steps_per_second")
+        return CellState(name, status.get("step", 0), message, loss, rate, history)
 
     def seconds(self, cell: Cell) -> float:
         """How long workers have held the cell, all its claims together."""

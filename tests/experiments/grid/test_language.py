@@ -91,7 +91,7 @@ def test_exclusion_takes_exactly_the_matching_cells(folder: Path, what: dict[str
     if expected:
         assert [dict(p.values) for p in grid.combinations()] == expected
     else:
-        with pytest.raises(ConfigError, match="all .* cells are excluded"):
+        with pytest.raises(ConfigError, match=r"all \d+ cells are excluded"):
             grid.combinations()
 
 
