@@ -8,15 +8,34 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.nn.functional import mse_loss
+from torch.nn.functional import mse_loss, silu
 
 from backbones import MLP
+from backbones.layers.embedding import sinusoid
 
 
 @given(shape=st.lists(st.integers(1, 3), min_size=1, max_size=4), depth=st.integers(1, 3))
 def test_any_shape_is_flattened(make_spec: Any, shape: list[int], depth: int) -> None:
     network = MLP(make_spec(tuple(shape)), width=5, depth=depth)
     assert network(torch.randn(2, *shape), torch.rand(2)).shape == (2, *shape)
+
+
+def test_forward_is_its_formula(make_spec: Any) -> None:
+    torch.manual_seed(0)
+    network = MLP(make_spec((2,), classes=3), width=8, depth=2).double()
+    p = dict(network.named_parameters())
+    z, t, label = torch.randn(4, 2).double(), torch.rand(4).double(), torch.tensor([0, 2, 1, 0])
+
+    def linear(x: torch.Tensor, name: str) -> torch.Tensor:
+        return x @ p[f"{name}.weight"].T + p[f"{name}.bias"]
+
+    y = linear(silu(linear(sinusoid(1000 * t, 256), "t_embedder.mlp.0")), "t_embedder.mlp.2")
+    y = y + p["y_embedder.embedding_table.weight"][label]
+    x = linear(z, "x_embedder")
+    for block in ("blocks.0", "blocks.1"):
+        shift, scale = linear(silu(y), f"{block}.adaLN_modulation.1").split(8, dim=1)
+        x = x + linear(silu(linear(x, f"{block}.fc1") * (1 + scale) + shift), f"{block}.fc2")
+    torch.testing.assert_close(network(z, t, {"label": label}), linear(x, "final_layer"))
 
 
 def test_it_learns_a_function_of_point_and_time(make_spec: Any) -> None:
