@@ -94,7 +94,10 @@ class DigitCNN(FeatureExtractor):
 
 
 class DigitsCNN(DigitCNN):
-    """Features of a classifier of the 8×8 digits."""
+    """Features of a classifier of the 8×8 digits (98.9 % of the held-out ones right).
+
+    The 360 held-out digits are at Fréchet distance 10.8 from the 1,437 training ones, standard normal noise at 539.
+    """
 
     name: ClassVar[str] = "digits_cnn"
     size: ClassVar[int] = 8
@@ -102,7 +105,10 @@ class DigitsCNN(DigitCNN):
 
 
 class MNISTCNN(DigitCNN):
-    """Features of a classifier of the 28×28 MNIST digits."""
+    """Features of a classifier of the 28×28 MNIST digits (98.3 % of the held-out ones right).
+
+    The 1,000 held-out digits are at Fréchet distance 4.5 from the 4,000 training ones, standard normal noise at 978.
+    """
 
     name: ClassVar[str] = "mnist_cnn"
     size: ClassVar[int] = 28

@@ -70,7 +70,8 @@ def test_held_out_digits_are_near_and_noise_is_far(pair: tuple[ImageData, DigitC
     noise = torch.randn(1000, *data.spec.shape, generator=torch.Generator().manual_seed(0))
     fake = extract(network, data, noise)
     near, far = frechet_distance(train, heldout), frechet_distance(train, fake)
-    assert far > 20 * near
+    stated = {"digits_cnn": (10.8, 539), "mnist_cnn": (4.5, 978)}[network.name]
+    assert (near, far) == pytest.approx(stated, rel=0.01)
     assert min(precision_recall(train, heldout)) > 0.8
     assert memorisation(train, heldout, train[:100]) == 1.0
     assert memorisation(train, heldout, fake) == 0.0

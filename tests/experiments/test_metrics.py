@@ -150,6 +150,11 @@ def test_precision_and_recall_at_the_ends() -> None:
     assert recall < 0.1
 
 
+def test_the_border_of_a_ball_belongs_to_it() -> None:
+    real, fake = torch.arange(4.0)[:, None], torch.tensor([[4.0], [4.5], [-1.0], [-9.0]])
+    assert precision_recall(real, fake, k=1)[0] == 0.5
+
+
 def test_copies_are_memorised_and_fresh_data_are_not() -> None:
     train, heldout, fresh = normal(800, 4, 0), normal(400, 4, 1), normal(3000, 4, 2)
     assert memorisation(train, heldout, train[:200]) == 1.0
