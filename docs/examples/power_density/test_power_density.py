@@ -1,0 +1,9 @@
+from hypothesis import strategies as st
+from power_density import Power
+
+from objectives.conformance import DensityConformance
+
+
+class TestPower(DensityConformance):
+    def densities(self):
+        return st.builds(Power, st.floats(0.5, 3.0))
