@@ -57,7 +57,7 @@ def page(study: Study, rows: Rows) -> str:
 def drawings(study: Study, rows: Rows) -> list[figures.Drawing]:
     """Every figure that has something to show."""
     found = [figures.distance(study, rows, setting, metric) for setting in rows.settings for metric in rows.headline]
-    logged = dict.fromkeys(name for cell in study.cells for name in cell.metrics)
+    logged = dict.fromkeys(name for cell in study.cells for name in sorted(cell.metrics))
     titles = {name: _TITLES.match(name) for name in logged}
     found += [figures.losses(study, name, _title(match)) for name, match in titles.items() if match]
     weights = dict.fromkeys(

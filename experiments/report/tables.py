@@ -16,6 +16,8 @@ NAMES = {
     "frechet_distance_heldout": "Fréchet distance to the held-out split",
     "kernel_distance": "Kernel distance to the training split",
     "kernel_distance_heldout": "Kernel distance to the held-out split",
+    "energy_distance": "Energy distance to the training split",
+    "energy_distance_heldout": "Energy distance to the held-out split",
     "precision": "Precision",
     "recall": "Recall",
     "memorisation": "Memorisation: share of samples nearer to a training image than held-out ones are",
