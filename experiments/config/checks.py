@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from experiments.config import averages
 from experiments.config.faults import Fault, unknown
 from experiments.config.plugins import Plugin, build_cached
 
@@ -120,12 +121,20 @@ def _grid_refusal(objective: Plugin, steps: int) -> str | None:
 
 
 def _ema(config: Config, objective: Any) -> Iterator[Fault]:
-    if config.ema.decays:
-        return
-    if objective.needs.teacher == "ema":
+    kept = averages.names(config.ema)
+    for name in sorted({name for name in kept if kept.count(name) > 1}):
+        section = "profiles" if averages.power(name) else "decays"
+        yield Fault(("ema", section), f"{name.partition('-')[2]} is given twice; each average is kept once")
+    if not kept and objective.needs.teacher == "ema":
         yield Fault(("ema", "decays"), f"{config.objective.label} learns from an average of the weights: at least one")
-    if "ema" in config.evaluation.weights:
-        yield Fault(("evaluation", "weights"), "given 'ema', but ema.decays is empty: only 'raw' is allowed")
+    for weights in config.evaluation.weights:
+        if weights == "ema" and not kept:
+            yield Fault(("evaluation", "weights"), "given 'ema', but ema.decays is empty: only 'raw' is allowed")
+        elif weights.startswith("ema-") and averages.canonical(weights) not in kept:
+            yield Fault(("evaluation", "weights"), f"given {weights!r}; kept are {', '.join(['raw', *kept])}")
+        elif averages.power(weights) and not config.ema.profiles:
+            told = "power profiles come from snapshots, and ema.profiles is empty"
+            yield Fault(("evaluation", "weights"), f"given {weights!r}; {told} (0.05,0.10 are EDM2's)")
 
 
 def _name(config: Config) -> Iterator[Fault]:

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from experiments.config import averages
 from experiments.config.checks import cross_faults
 from experiments.config.faults import ConfigError, Fault, Key, Refused, unknown
 from experiments.config.identity import digest, run_identity, slug
@@ -126,7 +127,7 @@ def _sections(data: Mapping[str, Any], faults: list[Fault]) -> dict[str, Any]:
             found[key] = conform(data.get(key, default), annotation, (key,), faults, _no_plugin)
         except Refused:
             continue
-    if not found["ema"].decays and "weights" not in (data.get("evaluation") or {}):
+    if not averages.names(found["ema"]) and "weights" not in (data.get("evaluation") or {}):
         # Without an average there is none to evaluate; only a configuration that asks for it by name is refused.
         found["evaluation"] = dataclasses.replace(found["evaluation"], weights=("raw",))
     return found

@@ -30,20 +30,27 @@ def run_identity(plugins: Mapping[str, Plugin], settings: Mapping[str, Any], see
     """Every field that is part of a run's identity: the plugins, the marked fields of each section, the seed."""
     found: dict[str, Any] = {section: plugin.identity() for section, plugin in plugins.items()}
     for section, values in settings.items():
-        marked = {name: identity(getattr(values, name)) for name in identity_fields(type(values))}
+        standard = type(values)()
+        marked = {
+            name: identity(getattr(values, name))
+            for name, mark in identity_fields(type(values)).items()
+            if mark.always or getattr(values, name) != getattr(standard, name)
+        }
         if marked:
             found[section] = marked
     return {**found, "seed": seed}
 
 
 @functools.cache
-def identity_fields(section: type[Any]) -> list[str]:
-    """The fields of a section that are marked as part of a run's identity."""
-    return [
-        name
+def identity_fields(section: type[Any]) -> dict[str, Identity]:
+    """The fields of a section that are marked as part of a run's identity, with their marks."""
+    return {
+        name: mark
         for name, annotation in hints(section).items()
-        if get_origin(annotation) is not None and any(isinstance(mark, Identity) for mark in get_args(annotation)[1:])
-    ]
+        if get_origin(annotation) is not None
+        for mark in get_args(annotation)[1:]
+        if isinstance(mark, Identity)
+    }
 
 
 def slug(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Marks on annotations: the range of a number, a name of a plugin, a field that is part of a run's identity."""
+"""Marks on annotations: the range of a number, a name of a plugin, the form of a text, a field that is part of a run's identity."""
 
 from __future__ import annotations
 
@@ -38,7 +38,23 @@ class Plugins:
 
 @dataclass(frozen=True)
 class Identity:
-    """The field is part of a run's identity: another value is another run."""
+    """The field is part of a run's identity: another value is another run.
+
+    Attributes:
+        always: also at its default. Otherwise the default says nothing, as an option of a plugin does.
+    """
+
+    always: bool = True
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """The text matches this regular expression as a whole; ``told`` says in words what it may be."""
+
+    expression: str
+    told: str
 
 
 IDENTITY: Final = Identity()
+ADDED: Final = Identity(always=False)
+"""For a field that came later and whose default is what was done before: runs from before keep their hashes."""

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from experiments.config.marks import IDENTITY, Plugins, Range
+from experiments.config import averages
+from experiments.config.marks import ADDED, IDENTITY, Pattern, Plugins, Range
 
 Count = Annotated[int, Range(at_least=1)]
 Device = Literal["auto", "cpu", "gpu"]
 Precision = Literal["32-true", "bf16-mixed"]
-Weights = Literal["ema", "raw"]
+Weights = Annotated[str, Pattern(averages.PATTERN, averages.TOLD)]
 Seed = Annotated[int, Range(at_least=0, at_most=2**63 - 1)]
 
 
@@ -20,12 +21,16 @@ class EMA:
     """Exponential moving averages of the backbone's weights; the first is the one that is evaluated.
 
     Attributes:
-        decays: one average per decay; none at all where the list is empty.
-        warmup: keep the average young at the start of the training.
+        decays: one average per decay.
+        warmup: keep these averages young at the start of the training.
+        profiles: one of EDM2's power profiles per relative width; snapshots of them give any other width afterwards.
+        snapshot_every: steps between snapshots; null for 32 over the training.
     """
 
     decays: Annotated[tuple[Annotated[float, Range(at_least=0, below=1)], ...], IDENTITY] = (0.999,)
     warmup: Annotated[bool, IDENTITY] = True
+    profiles: Annotated[tuple[Annotated[float, Range(above=0, at_most=0.28)], ...], ADDED] = ()
+    snapshot_every: Count | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ class Evaluation:
 
     Attributes:
         steps: numbers of solver steps, each evaluated.
-        weights: which weights: the first average, the trained ones.
+        weights: which weights: "ema" (the first average), "raw" (the trained ones), other averages by name.
         num: samples per evaluation.
         guidance: w of classifier-free guidance; 1 is none.
         solver: null takes the objective's own.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections.abc
 import functools
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from experiments.config.faults import Fault, Key, Refused
-from experiments.config.marks import Plugins, Range
+from experiments.config.marks import Pattern, Plugins, Range
 from experiments.registry import group_of_class, resolve_name, singular
 from experiments.registry.names import nearest, scalar, split_arguments
 
@@ -156,6 +157,8 @@ def _marked(value: Any, annotation: Any, key: Key, faults: list[Fault]) -> Any:
     for mark in get_args(annotation)[1:]:
         if isinstance(mark, Range) and not mark.holds(value):
             return _refuse(key, f"given {show(value)}; allowed: {describe(annotation)}", faults)
+        if isinstance(mark, Pattern) and not re.fullmatch(mark.expression, value):
+            return _refuse(key, f"given {show(value)}; expected {mark.told}", faults)
         if isinstance(mark, Plugins):
             try:
                 resolve_name(mark.group, value)
@@ -194,8 +197,9 @@ def describe(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         ranges = [f" {mark}" for mark in arguments[1:] if isinstance(mark, Range)]
+        told = [f" ({mark.told})" for mark in arguments[1:] if isinstance(mark, Pattern)]
         names = [f" ({singular(mark.group)}'s name)" for mark in arguments[1:] if isinstance(mark, Plugins)]
-        return describe(arguments[0]) + "".join(ranges + names)
+        return describe(arguments[0]) + "".join(ranges + told + names)
     if origin in (Union, types.UnionType):
         return " or ".join(describe(member) for member in arguments)
     if origin is Literal:

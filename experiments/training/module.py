@@ -15,7 +15,7 @@ from datamodules.order import positions
 from experiments.config import Config
 from experiments.errors import UserError
 from experiments.training.checkpoints import mismatches
-from experiments.training.ema import EMA
+from experiments.training.ema import EMA, averages
 from objectives import Draws, Objective
 
 
@@ -28,7 +28,7 @@ class TrainingModule(LightningModule):
         super().__init__()
         self.config, self.augment = config, augment
         self.objective, self.backbone = objective, backbone
-        self.emas = nn.ModuleList(EMA(backbone, decay, warmup=config.ema.warmup) for decay in config.ema.decays)
+        self.emas = nn.ModuleList(averages(backbone, config.ema))
         self.teacher = self.emas[0] if objective.needs.teacher == "ema" else None
         self.schedule = config.schedule.build()
         self.first_step = 0
