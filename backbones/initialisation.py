@@ -31,6 +31,11 @@ def ones(values: Tensor, generator: Generator) -> None:
     nn.init.ones_(values)
 
 
+def identity(values: Tensor, generator: Generator) -> None:
+    """The convolution that changes nothing: 1 at the centre of each channel's own kernel, 0 elsewhere."""
+    nn.init.dirac_(values)
+
+
 def xavier_uniform(values: Tensor, generator: Generator) -> None:
     """U(−r, r), r = √(6/(fan_in + fan_out)); a convolution counts as the linear layer on its patches (DiT §3.2)."""
     nn.init.xavier_uniform_(values.flatten(1), generator=generator)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from backbones.base import Backbone, Complete, Spec
 from backbones.checks import check_heads, check_patches, check_positive
-from backbones.initialisation import Rules, fan_in_uniform, initialise, normal, ones, truncated_normal, zeros
+from backbones.initialisation import Rules, fan_in_uniform, identity, normal, ones, truncated_normal, zeros
 from backbones.layers.attention import Attention
 from backbones.layers.embedding import StepEmbedding, at_least_float32, sinusoid
 from backbones.layers.feed_forward import FeedForward
@@ -46,6 +46,8 @@ class UViT(Backbone):
 
     Tokens in the order label, time, patches, with learned positions. The time token is the sine-cosine code itself;
     the step embedding is added to it. The parameter counts are the published ones, the null label's row included.
+    Initialised as published, but for the end: the linear layer there starts at zero, and the convolution behind it as
+    the identity, so that the first gradient already reaches the linear layer (a convolution at zero holds it up).
 
     Args:
         spec: shape (C, L), (C, H, W) or (C, T, H, W) and number of classes; filled in by the framework.
@@ -75,7 +77,8 @@ class UViT(Backbone):
         "U-ViT-H/4": {"patch": 4, "width": 1152, "depth": 28, "heads": 16, "conv": False},
     }
     rules: ClassVar[Rules] = (
-        ("final_layer.*", zeros),
+        ("decoder_pred.*", zeros),
+        ("final_layer.weight", identity),
         ("step_embedder.mlp.2.*", zeros),
         ("label_emb.weight", normal(1.0)),
         ("patch_embed.proj.weight", fan_in_uniform),
@@ -120,11 +123,6 @@ class UViT(Backbone):
         self.norm = nn.LayerNorm(width)
         self.decoder_pred = nn.Linear(width, patch_features(spec.shape, patch))
         self.final_layer = CONVOLUTIONS[dims](channels, channels, 3, padding=1) if conv else None
-
-    def initialise(self, seed: int) -> None:
-        """As published, but for the last layer, which starts at zero: the convolution, or else the linear layer."""
-        last = () if self.conv else (("decoder_pred.*", zeros),)
-        initialise(self, (*last, *self.rules), seed)
 
     def _half(self, *, skip: bool) -> nn.ModuleList:
         size = {"width": self.width, "heads": self.heads, "mlp_ratio": self.mlp_ratio}
