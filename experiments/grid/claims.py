@@ -134,16 +134,16 @@ def latest(folder: Path) -> Claimed | None:
 
 
 def bury(folder: Path, pid: int, message: str) -> bool:
-    """Write "died" into the highest claim if the process ``pid`` of this machine held it and left no outcome."""
-    last = latest(folder)
-    if (
-        last is None
-        or last.outcome is not None
-        or (last.owner.get("machine"), last.owner.get("pid")) != (_machine(), pid)
-    ):
-        return False
-    Claim(folder, last.number, last.owner).end("died", message)
-    return True
+    """Write "died" into the claim that the dead process ``pid`` of this machine held on a cell, if it held one.
+
+    Another worker may have seen the death first and hold the cell by now, under a higher number: that one goes on.
+    """
+    for one in history(folder):
+        if one.outcome is None and (one.owner.get("machine"), one.owner.get("pid")) == (_machine(), pid):
+            facts = {"outcome": "died", "message": message, "ended": time.time()}
+            write_json(_file(folder, one.number), {**one.owner, **facts})
+            return True
+    return False
 
 
 class Heartbeat(threading.Thread):

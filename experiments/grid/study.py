@@ -62,15 +62,16 @@ class CellState:
     history: tuple[claims.Claimed, ...] = field(default=(), repr=False)
 
     def failures(self, launch: str) -> int:
-        """How often the cell failed under one launch."""
-        return sum(c.owner.get("launch") == launch and c.outcome in ("failed", "died") for c in self.history)
+        """How often the cell failed under one launch; a claim that was dropped without a word is a death."""
+        ours = [one for one in self.history if one.owner.get("launch") == launch]
+        return sum(one.outcome in ("failed", "died") or (one.outcome is None and not one.live) for one in ours)
 
     def given_up(self, launch: str, attempts: int) -> bool:
         """Whether the cell is left alone for the rest of a launch.
 
         It failed ``attempts`` times in it, or in a way that would only come again (``final`` in the claim's file).
         """
-        if self.state != "failed" or not self.history:
+        if self.state not in ("failed", "interrupted") or not self.history:
             return False
         last = self.history[-1].owner
         return self.failures(launch) >= attempts or bool(last.get("final") and last.get("launch") == launch)

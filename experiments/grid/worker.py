@@ -32,9 +32,11 @@ def take(study: Study, *, launch: str, attempts: int) -> tuple[Cell, Claim] | No
     """
     failed: list[Cell] = []
     for cell, state in study.states():
-        if state.state == "failed" and not state.given_up(launch, attempts):
+        if state.given_up(launch, attempts):
+            continue
+        if state.state == "failed":
             failed.append(cell)
-        if state.state in ("pending", "interrupted") and (held := _claim(study, cell, launch)):
+        elif state.state in ("pending", "interrupted") and (held := _claim(study, cell, launch)):
             return cell, held
     for cell in failed:
         if held := _claim(study, cell, launch):

@@ -16,7 +16,7 @@ from typing import IO, ClassVar
 
 from experiments.errors import Interrupted, RunFailed
 from experiments.grid.board import Board
-from experiments.grid.claims import bury, latest
+from experiments.grid.claims import bury
 from experiments.grid.study import Cell, CellState, Study
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -157,7 +157,7 @@ class _Crew:
     def _cells_of(self, pid: int, how: str) -> Iterator[Cell]:
         for cell in self.study.cells:
             folder = self.study.claims(cell)
-            if latest(folder) is not None and bury(folder, pid, how):
+            if bury(folder, pid, how):
                 yield cell
 
     @contextmanager

@@ -119,3 +119,12 @@ def test_bury_marks_the_claim_of_a_dead_process_and_no_other(cell: Path) -> None
     last = latest(cell)
     assert last is not None
     assert (last.outcome, last.owner["message"]) == ("died", "killed")
+
+
+def test_bury_leaves_the_one_that_took_the_cell_over_alone(cell: Path) -> None:
+    assert claim(cell, pid=2**22) is not None
+    taken = claim(cell)
+    assert taken is not None
+    assert bury(cell, 2**22, "killed")
+    assert [one.outcome for one in history(cell)] == ["died", None]
+    taken.check()

@@ -70,6 +70,16 @@ def test_a_cell_is_given_up_by_failures_of_this_launch_alone(make_study: MakeStu
     assert not study.state(cell).given_up("third", attempts=2)
 
 
+def test_a_claim_that_was_dropped_without_a_word_counts_as_a_death(make_study: MakeStudy) -> None:
+    study = make_study(a={})
+    (cell,) = study.cells
+    assert claim(study.claims(cell), launch="this", pid=2**22) is not None
+    state = study.state(cell)
+    assert (state.state, state.failures("this"), state.failures("that")) == ("interrupted", 1, 0)
+    assert state.given_up("this", attempts=1)
+    assert not state.given_up("this", attempts=2)
+
+
 def test_the_time_of_a_cell_is_that_of_all_its_claims(make_study: MakeStudy) -> None:
     study = make_study(a={})
     (cell,) = study.cells
