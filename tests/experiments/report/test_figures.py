@@ -35,7 +35,9 @@ def test_a_loss_below_zero_is_drawn(study: Any, made: Any) -> None:
     (folder / "runs" / made().run / "metrics.csv").write_text(
         "50,train/loss,-1.0\n100,train/loss,nan\n150,train/loss,2\n"
     )
-    assert figures.losses(read(folder), "train/loss", "Training loss").svg is not None
+    svg = figures.losses(read(folder), "train/loss", "Training loss").svg
+    assert svg is not None
+    assert ">−1" in svg, "on a linear axis, with its tick"
 
 
 def test_the_same_study_gives_the_same_figure(study: Any, made: Any) -> None:

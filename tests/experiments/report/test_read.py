@@ -34,6 +34,12 @@ def test_cells_that_no_override_tells_apart_are_not_taken_for_seeds(study: Any, 
     ]
 
 
+def test_runs_without_a_plan_that_look_alike_are_told_apart_by_name(study: Any, made: Any) -> None:
+    folder = study(made(overrides=(("optimizer.lr", 0.1),)), made(overrides=(("optimizer.lr", 0.2),)))
+    (folder / "cells.json").unlink()
+    assert {cell.variant for cell in read(folder).cells} == {run.name for run in (folder / "runs").iterdir()}
+
+
 def test_a_run_that_the_plan_does_not_name_is_named_apart(study: Any, made: Any) -> None:
     folder = study(made())
     stray = folder / "runs" / "old-run-000000000000"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from typing import Any
 
 from experiments.report.read import read
@@ -55,3 +56,19 @@ def test_averaged_weights_come_first_and_only_metrics_that_exist(study: Any, mad
     assert "memorisation" not in table.metrics
     assert table.metrics[-3:] == ["straightness", "validation_loss", "seconds_per_image"]
     assert "straightness" in to_csv(table).splitlines()[0]
+
+
+def test_of_two_evaluations_with_equal_settings_the_newer_counts(study: Any, made: Any, evaluation_file: Any) -> None:
+    folder = study(made())
+    file = evaluation_file(folder, made())
+    value = json.loads(file.read_text())
+    for row in value["rows"]:
+        row["frechet_distance"] = 1.0
+    older = file.with_name("f" * 12 + ".json")
+    older.write_text(json.dumps(value))
+    os.utime(older, (0, 0))
+    found = read(folder)
+    assert rows(found).value(found.cells[0], "ema", 1, "frechet_distance") == made().distance(1)
+    os.utime(file, (-1, -1))
+    found = read(folder)
+    assert rows(found).value(found.cells[0], "ema", 1, "frechet_distance") == 1.0
