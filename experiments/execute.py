@@ -42,6 +42,7 @@ def _to_the_end(run: Run, stop: Stop, reporter: Reporter) -> None:
     from experiments.evaluation.evaluate import evaluate
     from experiments.evaluation.loaded import LoadedRun
     from experiments.manifest import write_manifest
+    from experiments.training.export import export_all
     from experiments.training.fit import fit
     from experiments.training.rank import fit_on_processes
 
@@ -54,6 +55,7 @@ def _to_the_end(run: Run, stop: Stop, reporter: Reporter) -> None:
                 fit_on_processes(run, config.trainer.devices, stop=stop, style=reporter.style)
             else:
                 fit(run, stop=stop, reporter=reporter)
+            export_all(run)
             run.mark_done(step=config.trainer.max_steps, evaluations=[])
         key = evaluation_key(config.evaluation)
         if key not in (run.done or {})["evaluations"]:

@@ -8,6 +8,8 @@
       status.json      state, step, heartbeat; replaced atomically
       metrics.csv      step,name,value
       tensorboard/  checkpoints/  samples/
+      ema/             snapshots of the power profiles
+      export/          weights alone, as safetensors
       evaluations/     one JSON file for each set of evaluation settings
       done.json        trained to the last step, and evaluated as asked
 """
@@ -164,7 +166,7 @@ def child(parent: Run, config: Config) -> Run:
     Its identity is its configuration and where it comes from (parent.json): not that of a run that did all its steps
     under ``config``. Asked for again, it is the same folder. Raises :class:`UserError` where the parent has nothing.
     """
-    from experiments.training import checkpoints
+    from experiments.training import checkpoints, snapshots
 
     found = checkpoints.newest(parent.checkpoints)
     if found.path is None:
@@ -180,6 +182,7 @@ def child(parent: Run, config: Config) -> Run:
     run = Run(parent.path.parent / name)
     if not run.config_file.is_file():
         shutil.copytree(found.path, run.checkpoints / found.path.name, dirs_exist_ok=True)
+        snapshots.inherit(parent.path, run.path, found.state["step"])
         write_json(run.path / "parent.json", origin)
         run.configure(config)
     return run

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from experiments.cli.bench import app as bench
 from experiments.cli.console import refuse
+from experiments.cli.ema import ema
 from experiments.cli.grid import app as grid
 from experiments.cli.plugins import describe, list_plugins
 from experiments.cli.results import evaluate, sample
@@ -65,6 +66,7 @@ app.command()(train)
 app.command()(resume)
 app.command()(sample)
 app.command()(evaluate)
+app.command()(ema)
 app.add_typer(grid, name="grid")
 app.command(name="list")(list_plugins)
 app.command()(describe)

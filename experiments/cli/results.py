@@ -19,7 +19,7 @@ Steps = Annotated[str | None, typer.Option(metavar="N,N,…", help="Solver steps
 Guidance = Annotated[str | None, typer.Option(metavar="W", help="Classifier-free guidance; 1 is none.")]
 Num = Annotated[str | None, typer.Option(metavar="N", help="How many samples.")]
 Seed = Annotated[str | None, typer.Option(metavar="N", help="Seed of the noise.")]
-Solver = Annotated[str | None, typer.Option(metavar="NAME", help="Instead of the objective's own solver.")]
+Solver = Annotated[str | None, typer.Option(metavar="SOLVER", help="Instead of the objective's own solver.")]
 
 
 def sample(
@@ -27,7 +27,7 @@ def sample(
     steps: Steps = None,
     guidance: Guidance = None,
     num: Num = "64",
-    weights: Annotated[str, typer.Option(metavar="ema|raw", help="Averaged or trained weights.")] = "ema",
+    weights: Annotated[str, typer.Option(metavar="NAME", help="ema, raw, best, or an average: power-0.12.")] = "ema",
     seed: Seed = None,
     solver: Solver = None,
 ) -> None:
@@ -56,7 +56,7 @@ def sample(
 def evaluate(
     run: RunFolder,
     steps: Steps = None,
-    weights: Annotated[str | None, typer.Option(metavar="ema,raw", help="Averaged, trained weights or both.")] = None,
+    weights: Annotated[str | None, typer.Option(metavar="NAME,…", help="As of sample; several with commas.")] = None,
     num: Num = None,
     guidance: Guidance = None,
     solver: Solver = None,

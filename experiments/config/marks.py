@@ -1,4 +1,4 @@
-"""Marks on annotations: the range of a number, a name of a plugin, the form of a text, a field that is part of a run's identity."""
+"""Marks on annotations: a number's range, a plugin's name, a text's form, a field of a run's identity."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from experiments.components import build
+from experiments.config import averages
 from experiments.config.schema import Weights
 from experiments.console import Reporter
 from experiments.errors import UserError
@@ -18,7 +19,10 @@ from experiments.evaluation.sampling import Samples, draw_samples
 from experiments.evaluation.sheets import sheet, write_png
 from experiments.runs import Run
 from experiments.training import checkpoints
+from experiments.training.export import file_of
 from experiments.training.module import check_architecture
+from experiments.training.posthoc import reconstruct
+from experiments.weights import DamagedWeights, read
 
 
 class LoadedRun:
@@ -41,17 +45,43 @@ class LoadedRun:
         self.objective.load_state_dict(found.state["objective"])
         self._network = parts.backbone.to(self.device).eval().requires_grad_(False)
         self._weights: dict[str, Any] = {"raw": found.state["backbone"]}
-        if found.state["emas"]:
+        kept = averages.names(self.config.ema)
+        self._weights |= dict(zip(kept, found.state["emas"], strict=True))
+        if kept:
             self._weights["ema"] = found.state["emas"][0]
+        self._made: tuple[str, dict[str, torch.Tensor]] | None = None
         check_architecture(self._network, self._weights["raw"], str(found.path))
         self.step: int = found.state["step"]
 
     def network(self, weights: Weights = "ema") -> torch.nn.Module:
-        """The backbone with these weights. One network in memory: asking for others replaces them."""
-        if weights not in self._weights:
-            raise UserError(f"weights={weights}: {self.run.path} keeps {' and '.join(sorted(self._weights))} weights.")
-        self._network.load_state_dict(self._weights[weights])
+        """The backbone with these weights. One network in memory: asking for others replaces them.
+
+        "raw", "ema" (the first average), another average by its name ("ema-0.999", "power-0.10"), "best" (of the lowest
+        validation loss), or any power profile made from the run's snapshots ("power-0.12", "power-0.12@4000").
+
+        Raises a UserError for weights that the run has not.
+        """
+        name = averages.canonical(weights)
+        self._network.load_state_dict(self._weights[name] if name in self._weights else self._others(name))
         return self._network
+
+    def _others(self, name: str) -> dict[str, torch.Tensor]:
+        """Weights that are not in the checkpoint; the last of them are remembered."""
+        if self._made is None or self._made[0] != name:
+            wanted = averages.power(name)
+            if name == "best":
+                self._made = name, self._best()
+            elif wanted is not None:
+                self._made = name, reconstruct(self.run, wanted.sigma_rel, wanted.step).weights
+            else:
+                raise UserError(f"weights={name}: {self.run.path} keeps {', '.join(sorted(self._weights))} weights.")
+        return self._made[1]
+
+    def _best(self) -> dict[str, torch.Tensor]:
+        try:
+            return read(file_of(self.run, "best"))
+        except DamagedWeights as damage:
+            raise UserError(f"weights=best: {damage}") from damage
 
     def sample(
         self,

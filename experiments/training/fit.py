@@ -25,7 +25,9 @@ from experiments.runs import Run
 from experiments.stopping import Stop
 from experiments.trackers.base import Tracker
 from experiments.training import callbacks, checkpoints
+from experiments.training.export import Best
 from experiments.training.module import TrainingModule
+from experiments.training.snapshots import TakeSnapshots
 
 SHEET = 64  # images on the sheet that trackers get
 
@@ -131,7 +133,7 @@ def _strategy(config: Config) -> str | Strategy:
 
 
 def _callbacks(run: Run, parts: Components, trackers: list[Tracker], stop: Stop, reporter: Reporter) -> list[Callback]:
-    config = run.config
+    config, best = run.config, Best(run)
 
     def report(step: int, values: dict[str, float]) -> None:
         if "loss" in values:
@@ -144,6 +146,7 @@ def _callbacks(run: Run, parts: Components, trackers: list[Tracker], stop: Stop,
             found = validation_losses(module.objective, network, parts.data, device=module.device, world=True)
             values[f"validation/loss_{weights}"] = sum(found) / len(found)
             values |= {f"validation/loss_{weights}_t{i}": value for i, value in enumerate(found)}
+        best.offer(module, values)
         return values
 
     def pixels(module: TrainingModule) -> Any:
@@ -156,5 +159,6 @@ def _callbacks(run: Run, parts: Components, trackers: list[Tracker], stop: Stop,
         callbacks.Record(run, trackers, report),
         callbacks.Validate(losses, trackers, report),
         callbacks.Picture(pixels, trackers),
+        TakeSnapshots(run),
         callbacks.Save(run, stop),
     ]

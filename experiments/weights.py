@@ -1,0 +1,78 @@
+"""One network's weights in a file: safetensors, written atomically, with where they come from and a checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+
+class DamagedWeights(Exception):
+    """A file of weights that must not be used, and why."""
+
+
+def gathered(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Whole tensors on the CPU; where they are divided among processes, all processes have to call this."""
+    whole = {name: getattr(tensor, "full_tensor", lambda same=tensor: same)() for name, tensor in weights.items()}
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in whole.items()}
+
+
+def write(file: Path, weights: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
+    """Write CPU tensors with ``facts`` in the header, so that ``file`` is whole or absent whatever interrupts us.
+
+    Raises OSError where the disk is full.
+    """
+    from safetensors.torch import save_file
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        save_file(dict(weights), aside, metadata={"format": "pt", **facts, "sha256": _digest(weights)})
+        with open(aside, "rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(aside, file)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def facts(file: Path) -> dict[str, str]:
+    """What the header says, without reading the tensors; {} where there is no such file or no header."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, "pt") as opened:
+            return opened.metadata() or {}
+    except (OSError, SafetensorError):
+        return {}
+
+
+def read(file: Path) -> dict[str, Tensor]:
+    """The tensors, on the CPU.
+
+    Raises:
+        DamagedWeights: they are not what was written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        weights = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise DamagedWeights(f"{file}: {error}") from error
+    if facts(file).get("sha256") != _digest(weights):
+        raise DamagedWeights(f"{file}: its tensors do not have the checksum that its header states")
+    return weights
+
+
+def _digest(weights: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        tensor = weights[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(memoryview(tensor.contiguous().reshape(-1).view(torch.uint8).numpy()))
+    return digest.hexdigest()
