@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
 
 class Ended(Exception):
     """An end that is told to the user in one message, never as a traceback."""
@@ -25,3 +29,14 @@ class Interrupted(Ended):
     """Stopped before the end; the same command goes on from the last checkpoint."""
 
     exit_code = 75
+
+
+class StoppedAtOnce(Interrupted):
+    """Stopped a second time, and so without waiting for anything."""
+
+
+def failure_of(error: BaseException) -> RunFailed | None:
+    """How a run ends that met ``error``: a disk that takes no more is no fault of ours; None for anything else."""
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return RunFailed(f"The disk refused a write ({error}). The last checkpoint is intact.")
+    return None

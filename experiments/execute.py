@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 
 from experiments.console import Reporter, Style
-from experiments.errors import Ended, RunFailed
+from experiments.errors import Ended, failure_of
 from experiments.runs import Run, evaluation_key
 from experiments.stopping import Stop
-
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 def execute(
@@ -63,7 +60,8 @@ def _to_the_end(run: Run, stop: Stop, reporter: Reporter) -> None:
                 evaluate(LoadedRun(run, reporter=reporter), config.evaluation, reporter=reporter, stop=stop)
             run.mark_done(evaluations=[*(run.done or {})["evaluations"], key])
     except OSError as error:
-        if error.errno in _DISK:
-            raise RunFailed(f"The disk refused a write ({error}). The last checkpoint is intact.") from error
-        raise
+        failure = failure_of(error)
+        if failure is None:
+            raise
+        raise failure from error
     run.write_status("done", step=config.trainer.max_steps, max_steps=config.trainer.max_steps)

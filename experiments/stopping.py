@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from experiments.errors import Interrupted
+from experiments.errors import Interrupted, StoppedAtOnce
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
 
 class Stop:
-    """Whether somebody asked us to stop. A second Ctrl-C ends the process at once."""
+    """Whether somebody asked us to stop. A second Ctrl-C raises :class:`StoppedAtOnce` wherever the process is."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -40,5 +40,5 @@ class Stop:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.requested and number == signal.SIGINT:
-            raise KeyboardInterrupt
+            raise StoppedAtOnce("Stopped at once. The same command goes on from the last checkpoint.")
         self.requested = True

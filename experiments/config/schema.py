@@ -54,6 +54,8 @@ class Trainer:
         validate_every: steps between validations.
         checkpoint_every: steps between checkpoints.
         keep_checkpoints: how many of the last checkpoints stay.
+        keep_every: steps between checkpoints that stay for good; null for none.
+        rank_timeout: seconds without a sign of life after which a process is taken to hang, and all are ended.
         sample_every: steps between sample sheets; null for none.
         trackers: where scalars and pictures go.
     """
@@ -74,6 +76,8 @@ class Trainer:
     validate_every: Count = 500
     checkpoint_every: Count = 200
     keep_checkpoints: Count = 3
+    keep_every: Count | None = None
+    rank_timeout: Annotated[float, Range(above=0)] = 120.0
     sample_every: Count | None = None
     trackers: tuple[Annotated[str, Plugins("trackers")], ...] = ("csv", "tensorboard")
 

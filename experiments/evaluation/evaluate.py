@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from experiments import chaos
 from experiments.config.schema import Evaluation, Weights
 from experiments.console import Reporter
 from experiments.evaluation.loaded import LoadedRun
@@ -42,6 +43,7 @@ def evaluate(
         nonlocal done
         done += count
         stop.check()
+        chaos.reach("evaluation")
         reporter.advance(done)
 
     try:
@@ -56,7 +58,7 @@ def evaluate(
         "settings": evaluation_settings(settings) | {"features": extractor.name},
         "step": loaded.step,
         "rows": rows,
-        "validation": [_validation(loaded, weights) for weights in settings.weights],
+        "validation": [_validation(loaded, weights, stop) for weights in settings.weights],
     }
     loaded.run.write_evaluation(evaluation_key(settings), result)
     return result
@@ -92,6 +94,8 @@ def _row(
     return row | {"seconds_per_image": samples.seconds_per_image, "sheet": str(sheet.relative_to(loaded.run.path))}
 
 
-def _validation(loaded: LoadedRun, weights: Weights) -> dict[str, Any]:
-    losses = validation_losses(loaded.objective, loaded.network(weights), loaded.data, device=loaded.device)
+def _validation(loaded: LoadedRun, weights: Weights, stop: Stop) -> dict[str, Any]:
+    losses = validation_losses(
+        loaded.objective, loaded.network(weights), loaded.data, device=loaded.device, check=stop.check
+    )
     return {"weights": weights, "times": list(TIMES), "loss": losses, "mean": sum(losses) / len(losses)}

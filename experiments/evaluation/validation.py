@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 
 from datamodules.base import DataModule
+from experiments import chaos
 from objectives import Draws, Objective
 
 TIMES = tuple((i + 0.5) / 8 for i in range(8))
@@ -24,24 +25,33 @@ def validation_losses(
     device: torch.device,
     batch_size: int = 512,
     world: bool = False,
+    check: Callable[[], None] = lambda: None,
 ) -> list[float]:
     """The head's regression error at each of TIMES, mean over the validation split, every row counted once.
 
-    With ``world`` the rows are shared out over the ranks and all of them get the whole split's means.
+    With ``world`` the rows are shared out over the ranks and all of them get the whole split's means; every rank asks
+    the network equally often, the last time perhaps with a row that does not count. ``check`` is called before every
+    batch; where it raises, the network is as it was.
     """
     dataset = data.dataset("validation")
     rank, ranks = (dist.get_rank(), dist.get_world_size()) if world and dist.is_initialized() else (0, 1)
     was_training = getattr(network, "training", False)
     _set_training(network, False)
     sums = torch.zeros(len(TIMES), dtype=torch.float64)
-    for rows in torch.arange(rank, len(dataset), ranks).split(batch_size):
-        batch = to_device(dataset[rows], device)
-        draws = Draws(_SEED, 0, rows.to(device), len(dataset))
-        for i, time in enumerate(TIMES):
-            noise = draws.normal(f"validation noise {i}", batch["x"].shape)
-            t = torch.full((len(rows),), time, device=device)
-            sums[i] += objective.loss_at(network, batch["x"], batch.get("condition"), t, noise).double().sum().cpu()
-    _set_training(network, was_training)
+    try:
+        for index in torch.arange(rank, -(-len(dataset) // ranks) * ranks, ranks).split(batch_size):
+            check()
+            chaos.reach("validation")
+            rows, counted = index.clamp(max=len(dataset) - 1), (index < len(dataset)).to(device)
+            batch = to_device(dataset[rows], device)
+            draws = Draws(_SEED, 0, rows.to(device), len(dataset))
+            for i, time in enumerate(TIMES):
+                noise = draws.normal(f"validation noise {i}", batch["x"].shape)
+                t = torch.full((len(rows),), time, device=device)
+                losses = objective.loss_at(network, batch["x"], batch.get("condition"), t, noise)
+                sums[i] += losses[counted].double().sum().cpu()
+    finally:
+        _set_training(network, was_training)
     if ranks > 1:
         dist.all_reduce(on_device := sums.to(device))
         sums = on_device.cpu()

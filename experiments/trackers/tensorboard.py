@@ -16,7 +16,7 @@ class TensorBoard:
     def open(self, run: Path, *, first_step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(run / "tensorboard"), purge_step=first_step + 1 if first_step else None)
+        self._writer = SummaryWriter(str(run / "tensorboard"), purge_step=first_step + 1)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
@@ -24,6 +24,9 @@ class TensorBoard:
 
     def image(self, step: int, name: str, pixels: Any) -> None:
         self._writer.add_image(name, pixels, step, dataformats="HWC")
+
+    def flush(self) -> None:
+        self._writer.flush()
 
     def close(self) -> None:
         self._writer.close()

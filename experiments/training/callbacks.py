@@ -1,4 +1,4 @@
-"""What happens around the steps: numbers, validation, checkpoints, pictures, and stopping in good order."""
+"""What happens around the steps: numbers, validation and pictures."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import torch
 import torch.distributed as dist
 from lightning import Callback, LightningModule, Trainer
 
-from experiments.errors import RunFailed
+from experiments.errors import Interrupted, RunFailed, StoppedAtOnce
 from experiments.runs import Run
-from experiments.stopping import Stop
 from experiments.trackers.base import Tracker
-from experiments.training import checkpoints
 from experiments.training.module import TrainingModule
+from experiments.training.ranks import Ranks
 
 Report = Callable[[int, dict[str, float]], None]
+Check = Callable[..., None]
+"""Called between the parts of long work; raises :class:`Interrupted` where it must end."""
+Losses = Callable[[TrainingModule, Check], dict[str, float]]
+Sheet = Callable[[TrainingModule, Check], Any]
 
 
 class AfterStep(Callback):
@@ -98,62 +101,76 @@ def window_means(module: TrainingModule, step: int) -> dict[str, float]:
     return dict(zip(names, means.tolist(), strict=True))
 
 
-class Validate(AfterStep):
-    """The validation loss at 8 times, by the first EMA and by the raw weights."""
+class Measure(AfterStep):
+    """Something long that is done with the weights of certain steps, on all ranks, and can be stopped.
 
-    def __init__(self, losses: Callable[[TrainingModule], dict[str, float]], trackers: list[Tracker], report: Report):
-        self.losses, self.trackers, self.report = losses, trackers, report
-
-    def after_step(self, trainer: Trainer, module: TrainingModule, step: int) -> None:
-        if due(step, module.config.trainer.validate_every, module):
-            values = self.losses(module)
-            if trainer.is_global_zero:
-                for tracker in self.trackers:
-                    tracker.log(step, values)
-                self.report(step, values)
-
-
-class Picture(AfterStep):
-    """A sheet of samples for the trackers."""
-
-    def __init__(self, sheet: Callable[[TrainingModule], Any], trackers: list[Tracker]):
-        self.sheet, self.trackers = sheet, trackers
-
-    def after_step(self, trainer: Trainer, module: TrainingModule, step: int) -> None:
-        if trainer.is_global_zero and due(step, module.config.trainer.sample_every, module):
-            pixels = self.sheet(module)
-            for tracker in self.trackers:
-                tracker.image(step, "samples", pixels)
-
-
-class Save(AfterStep):
-    """Checkpoints every ``checkpoint_every`` steps, at the end, and where a stop was asked for. Comes last.
-
-    All ranks agree on the stop after a step, so that none waits for another that has left.
+    What a stop cuts short is owed: the checkpoint of its step says so, and the run goes on by doing it.
     """
 
-    def __init__(self, run: Run, stop: Stop):
-        self.run, self.stop = run, stop
+    name: str
+
+    def __init__(self, ranks: Ranks, trackers: list[Tracker]):
+        self.ranks, self.trackers = ranks, trackers
+
+    def every(self, module: TrainingModule) -> int | None:
+        """Steps between two; None for the end alone."""
+        raise NotImplementedError
+
+    def measure(self, trainer: Trainer, module: TrainingModule, step: int) -> None:
+        """Do it; :class:`Interrupted` where a stop was asked for."""
+        raise NotImplementedError
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.stop.install()  # Lightning has just put its own SIGTERM handler in front
-        self._group = dist.new_group(backend="gloo") if dist.is_initialized() else None
+        assert isinstance(pl_module, TrainingModule)
+        if self.name in pl_module.owed:
+            self.measure(trainer, pl_module, pl_module.step)
+            pl_module.owed.remove(self.name)
 
     def after_step(self, trainer: Trainer, module: TrainingModule, step: int) -> None:
-        stopping = self._agreed()
-        if stopping or due(step, module.config.trainer.checkpoint_every, module):
-            if not checkpoints.all_finite(list(module.backbone.parameters())):
-                raise RunFailed(f"Weights are not finite after step {step}. The last checkpoint before it is kept.")
-            if trainer.is_global_zero:
-                self.run.fence()
-                checkpoints.save(self.run.checkpoints, step, module.checkpoint())
-                checkpoints.prune(self.run.checkpoints, module.config.trainer.keep_checkpoints)
-        if stopping:
-            trainer.should_stop = True
+        if not due(step, self.every(module), module):
+            return
+        try:
+            self.ranks.check()
+            self.measure(trainer, module, step)
+        except StoppedAtOnce:
+            raise
+        except Interrupted:
+            module.owed.append(self.name)
 
-    def _agreed(self) -> bool:
-        if self._group is None:
-            return self.stop.requested
-        flag = torch.tensor(int(self.stop.requested))
-        dist.all_reduce(flag, op=dist.ReduceOp.MAX, group=self._group)
-        return bool(flag)
+
+class Validate(Measure):
+    """The validation loss at 8 times, by the first EMA and by the raw weights."""
+
+    name = "validation"
+
+    def __init__(self, losses: Losses, ranks: Ranks, trackers: list[Tracker], report: Report):
+        super().__init__(ranks, trackers)
+        self.losses, self.report = losses, report
+
+    def every(self, module: TrainingModule) -> int | None:
+        return module.config.trainer.validate_every
+
+    def measure(self, trainer: Trainer, module: TrainingModule, step: int) -> None:
+        values = self.losses(module, self.ranks.check)
+        if trainer.is_global_zero:
+            for tracker in self.trackers:
+                tracker.log(step, values)
+            self.report(step, values)
+
+
+class Picture(Measure):
+    """A sheet of samples for the trackers. All ranks draw it: none can alone of a divided network."""
+
+    name = "samples"
+
+    def __init__(self, sheet: Sheet, ranks: Ranks, trackers: list[Tracker]):
+        super().__init__(ranks, trackers)
+        self.sheet = sheet
+
+    def every(self, module: TrainingModule) -> int | None:
+        return module.config.trainer.sample_every
+
+    def measure(self, trainer: Trainer, module: TrainingModule, step: int) -> None:
+        pixels = self.sheet(module, self.ranks.check)
+        for tracker in self.trackers if trainer.is_global_zero else []:
+            tracker.image(step, "samples", pixels)

@@ -1,9 +1,13 @@
 """Checkpoints as folders of safetensors beside a JSON index: atomic, verified, and never a pickle.
 
-``checkpoints/step-000000200/`` holds ``index.json`` and ``tensors.safetensors``. The index keeps the state's tree,
-with the names of tensors in their places, and the SHA-256 of the tensor file. A checkpoint is written under another
-name, synced and renamed, so a folder of the right name is whole; what a disk or a hand has damaged since then is found
-by the checksum before anything is used.
+``checkpoints/step-000000200/`` holds ``index.json`` and ``tensors-R.safetensors`` of every rank R that has tensors of
+its own. The index keeps the state's tree with the names of tensors in their places, the SHA-256 of every tensor file,
+and of a tensor that is divided among the ranks its whole shape and where each piece begins. A checkpoint is written
+under another name, synced and renamed, so a folder of the right name is whole; what a disk or a hand has damaged since
+then is found by the checksum before anything is used.
+
+Each rank writes its part (:func:`write_part`) without waiting for another; rank 0 waits until all parts are there and
+gives the folder its name (:func:`publish`). That needs no collective, so that it can be done beside the training.
 """
 
 from __future__ import annotations
@@ -13,7 +17,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +26,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FORMAT = 1
+from experiments import chaos
+from experiments.files import read_json, write_json
+from experiments.training.state import Flat, restore, write_tensors
+
+FORMAT = 2
+READABLE = (1, 2)  # 1 had one file and no ranks
+PARTS = 600.0  # seconds that rank 0 waits for the parts of the others
 _FOLDER = re.compile(r"step-(\d+)")
 
 
@@ -48,57 +59,115 @@ def steps(root: Path) -> list[int]:
     return sorted((int(name[1]) for name in names if name), reverse=True)
 
 
-def save(root: Path, step: int, state: Mapping[str, Any]) -> Path:
-    """Write ``state`` (nested dicts, lists, numbers, strings, tensors) as the checkpoint of ``step``.
+def aside(root: Path, step: int, token: str) -> Path:
+    """Where the parts of a checkpoint are gathered; ``token`` is that of this attempt at the run, on all ranks."""
+    return root / f".step-{step:09d}.{token}"
+
+
+def save(root: Path, step: int, state: Mapping[str, Any], ranked: Mapping[str, Any] | None = None) -> Path:
+    """Write ``state`` (nested dicts, lists, numbers, strings, tensors) as the checkpoint of ``step``, from one process.
 
     Raises OSError where the disk is full; earlier checkpoints are untouched then.
     """
-    from safetensors.torch import save_file
-
-    final = folder(root, step)
-    aside = root / f".{final.name}.{os.getpid()}"
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    gathering = aside(root, step, str(os.getpid()))
+    shutil.rmtree(gathering, ignore_errors=True)
     try:
-        tensors: dict[str, Tensor] = {}
-        tree = _flatten(state, "", tensors)
-        file = aside / "tensors.safetensors"
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
-        _sync(file)
-        index = {"format": FORMAT, "step": step, "files": {file.name: _sha256(file)}, "state": tree}
-        with open(aside / "index.json", "w") as text:
-            json.dump(index, text)
-            text.flush()
-            os.fsync(text.fileno())
-        _sync(aside)
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(aside, final)
-        _sync(root)
+        write_part(gathering, 0, Flat.of(state), Flat.of(ranked or {}, "rank-0"))
+        return publish(gathering, folder(root, step), step, 1)
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(gathering, ignore_errors=True)
         raise
+
+
+def write_part(gathering: Path, rank: int, state: Flat, ranked: Flat) -> None:
+    """Write what rank ``rank`` adds to a checkpoint: rank 0 the common state, each its pieces and its ``ranked`` state.
+
+    The tensors must be on the CPU.
+    """
+    gathering.mkdir(parents=True, exist_ok=True)
+    tensors = state.tensors if rank == 0 else {name: state.tensors[name] for name in state.sharded}
+    tensors = {**tensors, **ranked.tensors}
+    name = f"tensors-{rank}.safetensors"
+    part: dict[str, Any] = {"ranked": ranked.tree, "sharded": state.sharded, "files": {}}
+    if tensors or rank == 0:
+        part["files"][name] = write_tensors(gathering / name, tensors)
+    if rank == 0:
+        part["state"] = state.tree
+    write_json(gathering / f"part-{rank}.json", part)
+
+
+def publish(gathering: Path, final: Path, step: int, ranks: int, before: Callable[[], None] = lambda: None) -> Path:
+    """Wait for the parts of all ranks, write the index, call ``before`` and give the checkpoint its name."""
+    parts = [_part(gathering / f"part-{rank}.json") for rank in range(ranks)]
+    index: dict[str, Any] = {"format": FORMAT, "step": step, "files": {}, "sharded": {}, "state": parts[0]["state"]}
+    index["ranks"] = [part["ranked"] for part in parts]
+    for part in parts:
+        index["files"] |= part["files"]
+        for tensor, (shape, start) in part["sharded"].items():
+            (file,) = part["files"]
+            index["sharded"].setdefault(tensor, {"shape": shape, "starts": {}})["starts"][file] = start
+    with open(gathering / "index.json", "w") as text:
+        json.dump(index, text)
+        text.flush()
+        os.fsync(text.fileno())
+    for rank in range(ranks):
+        (gathering / f"part-{rank}.json").unlink()
+    _sync(gathering)
+    before()
+    chaos.reach("written")
+    shutil.rmtree(final, ignore_errors=True)
+    os.replace(gathering, final)
+    _sync(final.parent)
+    chaos.reach("renamed")
     return final
 
 
+def _part(file: Path) -> dict[str, Any]:
+    """The part of one rank, once it is there."""
+    deadline = time.monotonic() + PARTS
+    while (part := read_json(file)) is None:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{file} was not written by its rank within {PARTS:.0f} s")
+        time.sleep(0.02)
+    return part
+
+
 def load(path: Path) -> dict[str, Any]:
-    """The state in a checkpoint, on the CPU; :class:`DamagedCheckpoint` where it is not whole."""
+    """The state in a checkpoint, on the CPU, divided tensors put together; ``ranks`` is what each rank added.
+
+    Raises:
+        DamagedCheckpoint: it is not whole.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         index = json.loads((path / "index.json").read_text())
-        if index["format"] != FORMAT:
+        if index["format"] not in READABLE:
             raise DamagedCheckpoint(f"its format is {index['format']!r}; this version of fewstep reads {FORMAT}")
-        tensors: dict[str, Tensor] = {}
+        files: dict[str, dict[str, Tensor]] = {}
         for name, digest in index["files"].items():
             if _sha256(path / name) != digest:
                 raise DamagedCheckpoint(f"{name} does not have the checksum that index.json states")
-            tensors |= load_file(path / name)
-        state = _restore(index["state"], tensors)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+            files[name] = load_file(path / name)
+        tensors = {name: tensor for file in files.values() for name, tensor in file.items()}
+        for name, whole in index.get("sharded", {}).items():
+            pieces = [(start, files[file][name]) for file, start in whole["starts"].items()]
+            tensors[name] = _joined(name, whole["shape"], pieces)
+        state = restore(index["state"], tensors)
+        state["ranks"] = [restore(tree, tensors) for tree in index.get("ranks", [])] or [{"window": state["window"]}]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise DamagedCheckpoint(f"{type(error).__name__}: {error}") from error
-    assert isinstance(state, dict)
     return state
+
+
+def _joined(name: str, shape: Sequence[int], pieces: Sequence[tuple[int, Tensor]]) -> Tensor:
+    """A tensor of ``shape`` from the first row and the rows of each piece; ValueError where rows are missing."""
+    parts = sorted((piece for piece in pieces if len(piece[1])), key=lambda piece: piece[0])
+    ends = [0, *(start + len(rows) for start, rows in parts)]
+    if [*(start for start, _ in parts), shape[0]] != ends:
+        raise ValueError(f"{name} of shape {tuple(shape)} lacks rows: its pieces end at {ends}")
+    return torch.cat([rows for _, rows in parts]).reshape(tuple(shape))
 
 
 def newest(root: Path) -> Found:
@@ -118,10 +187,15 @@ def newest(root: Path) -> Found:
     return found
 
 
-def prune(root: Path, keep: int) -> None:
-    """Remove all but the newest ``keep`` checkpoints, and what an interrupted save left behind."""
+def prune(root: Path, keep: int, every: int | None = None) -> None:
+    """Remove all but the newest ``keep`` checkpoints and those of every ``every``-th step."""
     for step in steps(root)[keep:]:
-        shutil.rmtree(folder(root, step), ignore_errors=True)
+        if every is None or step % every:
+            shutil.rmtree(folder(root, step), ignore_errors=True)
+
+
+def sweep(root: Path) -> None:
+    """Remove what interrupted saves left behind. No save may be under way."""
     for left in root.glob(".step-*"):
         shutil.rmtree(left, ignore_errors=True)
 
@@ -138,37 +212,6 @@ def mismatches(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> lis
     return lines
 
 
-def _flatten(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
-    """Plain JSON for ``value``; tensors go to ``tensors`` under their path. Dicts become pairs: keys may be numbers."""
-    if isinstance(value, Tensor):
-        tensors[path] = value
-        return {"tensor": path}
-    if isinstance(value, Mapping):
-        return {
-            "dict": [
-                [key, _flatten(item, f"{path}/{key}" if path else str(key), tensors)] for key, item in value.items()
-            ]
-        }
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return {"list": [_flatten(item, f"{path}/{i}", tensors) for i, item in enumerate(value)]}
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(
-        f"{path} is a {type(value).__name__}: a checkpoint holds numbers, strings, tensors, dicts and lists"
-    )
-
-
-def _restore(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
-    if not isinstance(tree, dict):
-        return tree
-    ((kind, value),) = tree.items()
-    if kind == "tensor":
-        return tensors[value]
-    if kind == "dict":
-        return {key: _restore(item, tensors) for key, item in value}
-    return [_restore(item, tensors) for item in value]
-
-
 def _sha256(file: Path) -> str:
     with open(file, "rb") as data:
         return hashlib.file_digest(data, "sha256").hexdigest()
@@ -183,6 +226,6 @@ def _sync(path: Path) -> None:
 
 
 def all_finite(tensors: Sequence[Tensor]) -> bool:
-    """Whether every element of every tensor is finite; one device sync for all of them."""
+    """Whether every element of every tensor of this process is finite; one device sync for all of them."""
     largest = torch._foreach_norm(list(tensors), float("inf"))  # pyright: ignore[reportPrivateImportUsage]
     return bool(torch.isfinite(torch.stack(largest)).all())

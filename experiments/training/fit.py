@@ -28,6 +28,8 @@ from experiments.training import callbacks, checkpoints
 from experiments.training.export import Best
 from experiments.training.module import TrainingModule
 from experiments.training.snapshots import TakeSnapshots
+from experiments.training.ranks import Ranks
+from experiments.training.saving import Save
 
 SHEET = 64  # images on the sheet that trackers get
 
@@ -103,7 +105,7 @@ def _trainer(config: Config, steps: int, callbacks: list[Callback]) -> Trainer:
     """Lightning's trainer without what we do ourselves: loggers, checkpoints, progress bar, samplers."""
     settings = config.trainer
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for text in (".*in eval mode.*", ".*does not have many workers.*", ".*`tensorboardX` has been removed.*"):
+    for text in (".*in eval mode.*", ".*does not have many workers.*", ".*tensorboardX.*", ".*LeafSpec.*"):
         warnings.filterwarnings("ignore", text)
     return Trainer(
         accelerator=settings.accelerator,
@@ -139,26 +141,32 @@ def _callbacks(run: Run, parts: Components, trackers: list[Tracker], stop: Stop,
         if "loss" in values:
             reporter.advance(step, f"loss {values['loss']:.4f}  {values['steps_per_second']:.1f} steps/s")
 
-    def losses(module: TrainingModule) -> dict[str, float]:
+    def losses(module: TrainingModule, check: callbacks.Check) -> dict[str, float]:
         networks: dict[str, Any] = {"raw": module.backbone} | ({"ema": module.emas[0]} if len(module.emas) else {})
         values: dict[str, float] = {}
         for weights, network in networks.items():
-            found = validation_losses(module.objective, network, parts.data, device=module.device, world=True)
+            found = validation_losses(
+                module.objective, network, parts.data, device=module.device, world=True, check=check
+            )
             values[f"validation/loss_{weights}"] = sum(found) / len(found)
             values |= {f"validation/loss_{weights}_t{i}": value for i, value in enumerate(found)}
         best.offer(module, values)
         return values
 
-    def pixels(module: TrainingModule) -> Any:
+    def pixels(module: TrainingModule, check: callbacks.Check) -> Any:
         network = module.emas[0] if len(module.emas) else module.backbone
         steps = max(config.evaluation.steps, default=16)
-        drawn = draw_samples(module.objective, network, parts.data, steps=steps, num=SHEET, device=module.device)
+        drawn = draw_samples(
+            module.objective, network, parts.data, steps=steps, num=SHEET, device=module.device, check=check
+        )
         return sheet(parts.data, drawn.x)
 
+    ranks = Ranks(run, stop)
     return [
+        ranks,
         callbacks.Record(run, trackers, report),
-        callbacks.Validate(losses, trackers, report),
-        callbacks.Picture(pixels, trackers),
+        callbacks.Validate(losses, ranks, trackers, report),
+        callbacks.Picture(pixels, ranks, trackers),
         TakeSnapshots(run),
-        callbacks.Save(run, stop),
+        Save(run, ranks, trackers),
     ]

@@ -16,6 +16,8 @@ from experiments.config import Config
 from experiments.errors import UserError
 from experiments.training.checkpoints import mismatches
 from experiments.training.ema import EMA, averages
+from experiments.training.sharding import local
+from experiments.training.window import merge
 from objectives import Draws, Objective
 
 
@@ -33,6 +35,9 @@ class TrainingModule(LightningModule):
         self.schedule = config.schedule.build()
         self.first_step = 0
         self.window: list[dict[str, Tensor]] = []
+        self.owed: list[str] = []  # what a stop cut short at this step
+        self._former: list[list[dict[str, Tensor]]] = []  # the ranks' windows in the checkpoint
+        self._former_accumulate = 1
         self._positions: dict[int, Tensor] = {}
         self._optimizer_state: dict[str, Any] | None = None
 
@@ -97,8 +102,26 @@ class TrainingModule(LightningModule):
             "objective": self.objective.state_dict(),
             "emas": [ema.network.state_dict() for ema in self.emas if isinstance(ema, EMA)],
             "optimizer": optimizer.state_dict(),
-            "window": self.window,
+            "accumulate": self.config.trainer.accumulate,
+            "owed": self.owed,
         }
+
+    def ranked(self) -> dict[str, Any]:
+        """What a checkpoint keeps of this rank alone."""
+        return {"window": self.window}
+
+    def own_tensors(self) -> list[Tensor]:
+        """The backbone's weights, or this process's pieces of them."""
+        return [local(parameter) for parameter in self.backbone.parameters()]
+
+    def on_train_start(self) -> None:
+        """Take up the window of this rank; all get the ranks' mean where the work is divided otherwise than before."""
+        windows, now = self._former, self.config.trainer.accumulate
+        if len(windows) != self.trainer.world_size or self._former_accumulate != now:
+            window = merge(windows, then=self._former_accumulate, now=now)
+        else:
+            window = windows[self.global_rank]
+        self.window = [{name: value.to(self.device) for name, value in entry.items()} for entry in window]
 
     def restore(self, state: Mapping[str, Any], source: str) -> None:
         """Go on from a checkpoint; a :class:`UserError` that lists the differences if it is another network's."""
@@ -110,7 +133,10 @@ class TrainingModule(LightningModule):
         for ema, weights in zip(self.emas, state["emas"], strict=True):
             assert isinstance(ema, EMA)
             ema.network.load_state_dict(weights)
-        self.first_step, self._optimizer_state, self.window = state["step"], state["optimizer"], state["window"]
+        self.first_step, self._optimizer_state = state["step"], state["optimizer"]
+        self.owed = list(state.get("owed", []))
+        self._former = [rank["window"] for rank in state["ranks"]]
+        self._former_accumulate = state.get("accumulate", 1)
 
 
 def check_architecture(backbone: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:

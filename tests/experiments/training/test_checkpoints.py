@@ -37,7 +37,7 @@ def same(a: Any, b: Any) -> bool:
 @given(state=st.dictionaries(st.text("xyz", min_size=1, max_size=3), trees, max_size=4))
 def test_what_is_saved_is_loaded(state: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> None:
     root = tmp_path_factory.mktemp("checkpoints")
-    assert same(checkpoints.load(checkpoints.save(root, 3, state)), state)
+    assert same(checkpoints.load(checkpoints.save(root, 3, state)), {**state, "ranks": [{}]})
 
 
 def state(step: int) -> dict[str, Any]:
@@ -58,12 +58,12 @@ def flip_a_bit(file: Path) -> None:
 
 
 DAMAGES = {
-    "truncated": lambda path: (path / "tensors.safetensors").write_bytes(
-        (path / "tensors.safetensors").read_bytes()[:-8]
+    "truncated": lambda path: (path / "tensors-0.safetensors").write_bytes(
+        (path / "tensors-0.safetensors").read_bytes()[:-8]
     ),
-    "one bit flipped": lambda path: flip_a_bit(path / "tensors.safetensors"),
-    "emptied": lambda path: (path / "tensors.safetensors").write_bytes(b""),
-    "tensors gone": lambda path: (path / "tensors.safetensors").unlink(),
+    "one bit flipped": lambda path: flip_a_bit(path / "tensors-0.safetensors"),
+    "emptied": lambda path: (path / "tensors-0.safetensors").write_bytes(b""),
+    "tensors gone": lambda path: (path / "tensors-0.safetensors").unlink(),
     "index gone": lambda path: (path / "index.json").unlink(),
     "index cut": lambda path: (path / "index.json").write_text((path / "index.json").read_text()[:-9]),
     "another format": lambda path: (path / "index.json").write_text(
@@ -92,7 +92,7 @@ def test_a_save_that_fails_leaves_the_others_and_no_litter(root: Path, monkeypat
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("safetensors.torch.save_file", full)
+    monkeypatch.setattr(checkpoints, "write_tensors", full)
     with pytest.raises(OSError, match="No space"):
         checkpoints.save(root, 3, state(3))
     assert sorted(entry.name for entry in root.iterdir()) == ["step-000000001", "step-000000002"]
@@ -100,10 +100,23 @@ def test_a_save_that_fails_leaves_the_others_and_no_litter(root: Path, monkeypat
 
 
 def test_prune_keeps_the_newest(root: Path) -> None:
-    checkpoints.save(root, 3, state(3))
-    (root / ".step-000000004.99").mkdir()
+    for step in (3, 4, 5):
+        checkpoints.save(root, step, state(step))
     checkpoints.prune(root, 2)
-    assert sorted(entry.name for entry in root.iterdir()) == ["step-000000002", "step-000000003"]
+    assert checkpoints.steps(root) == [5, 4]
+
+
+def test_prune_keeps_every_nth_besides(root: Path) -> None:
+    for step in (3, 4, 5):
+        checkpoints.save(root, step, state(step))
+    checkpoints.prune(root, 1, every=2)
+    assert checkpoints.steps(root) == [5, 4, 2]
+
+
+def test_sweep_removes_what_lies_half_written_alone(root: Path) -> None:
+    checkpoints.aside(root, 4, "99").mkdir()
+    checkpoints.sweep(root)
+    assert sorted(entry.name for entry in root.iterdir()) == ["step-000000001", "step-000000002"]
 
 
 def test_only_plain_state_is_taken(tmp_path: Path) -> None:

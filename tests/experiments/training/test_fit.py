@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lightning import Callback, LightningModule, Trainer
 
 from experiments.console import Reporter
 from experiments.errors import Interrupted, RunFailed, UserError
@@ -20,6 +22,7 @@ from experiments.runs import Run, child
 from experiments.stopping import Stop
 from experiments.training import checkpoints
 from experiments.training.fit import fit
+from experiments.training.module import TrainingModule
 
 MakeRun = Callable[..., Run]
 QUIET = Reporter("none")
@@ -50,29 +53,30 @@ def logged(run: Run, name: str) -> list[tuple[int, float]]:
     return [(step, value) for step, key, value in run.metrics() if key == name]
 
 
-class StopAt(Stop):
-    """Asks for a stop after a number of steps, as a signal would."""
+class StopIn(Callback):
+    """Asks for a stop in the course of a step (counted from 1), as a signal would."""
 
-    def __init__(self, checks: int):
-        self.left = checks
-        super().__init__()
+    def __init__(self, step: int, stop: Stop):
+        self.step, self.stop = step, stop
 
-    @property
-    def requested(self) -> bool:
-        self.left -= 1
-        return self.left < 0
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        self.stop.requested = self.stop.requested or pl_module.step + 1 >= self.step
 
-    @requested.setter
-    def requested(self, value: bool) -> None: ...
+
+def interrupted(run: Run, step: int) -> None:
+    """Train until a stop in ``step`` ends it."""
+    stop = Stop()
+    with pytest.raises(Interrupted, match=f"step {step} of"):
+        fit(run, stop=stop, reporter=QUIET, extra=[StopIn(step, stop)])
 
 
 @pytest.mark.parametrize("objective", ["rf", "edm(-1.20,1.20)", "shortcut"])
 def test_an_interrupted_run_ends_as_one_never_interrupted(make_run: MakeRun, objective: str) -> None:
     whole, pieces = make_run(objective=objective), make_run("again", objective=objective)
     fit(whole, stop=Stop(), reporter=QUIET)
-    for stop in (StopAt(2), StopAt(5)):
-        with pytest.raises(Interrupted):
-            fit(pieces, stop=stop, reporter=QUIET)
+    for step in (3, 6, 8):  # 6 is a step after which the loss is validated
+        interrupted(pieces, step)
     fit(pieces, stop=Stop(), reporter=QUIET)
     assert final_state(whole)["step"] == 12
     assert_same_state(whole, pieces)
@@ -84,8 +88,7 @@ def test_an_interrupted_run_ends_as_one_never_interrupted(make_run: MakeRun, obj
 
 def test_a_stop_leaves_a_checkpoint_of_that_very_step(make_run: MakeRun) -> None:
     run = make_run()
-    with pytest.raises(Interrupted, match="step 3 of 12"):
-        fit(run, stop=StopAt(2), reporter=QUIET)
+    interrupted(run, 3)
     assert final_state(run)["step"] == 3
 
 
@@ -157,10 +160,9 @@ def test_the_step_that_was_not_finite_is_named(make_run: MakeRun, monkeypatch: p
 
 def test_a_damaged_checkpoint_is_passed_over_and_said(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run()
-    with pytest.raises(Interrupted):
-        fit(run, stop=StopAt(8), reporter=QUIET)
+    interrupted(run, 9)
     newest = checkpoints.folder(run.checkpoints, 9)
-    (newest / "tensors.safetensors").write_bytes(b"")
+    (newest / "tensors-0.safetensors").write_bytes(b"")
     fit(run, stop=Stop(), reporter=Reporter("lines"))
     said = " ".join(capsys.readouterr().err.split())
     assert "damaged" in said
@@ -180,16 +182,14 @@ def test_a_checkpoint_of_another_architecture_is_refused_with_its_differences(ma
 def test_a_full_disk_is_reported_and_the_last_checkpoint_stays(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import safetensors.torch
+    write = checkpoints.write_tensors
 
-    save = safetensors.torch.save_file
-
-    def full(tensors: Any, file: Any) -> None:
+    def full(file: Path, tensors: Any) -> str:
         if "000000008" in str(file):
             raise OSError(28, "No space left on device")
-        save(tensors, file)
+        return write(file, tensors)
 
-    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    monkeypatch.setattr(checkpoints, "write_tensors", full)
     run = make_run()
     assert execute(run) == 3
     assert "disk" in run.status["message"]
