@@ -26,12 +26,14 @@ class Needs:
         teacher: whose outputs the targets are made of.
         jvp: forward-mode derivatives of the network.
         pairs: batches that carry their own noise.
+        labels: conditions that hold a class label.
     """
 
     step: bool = False
     teacher: Literal["none", "ema", "frozen", "phases"] = "none"
     jvp: bool = False
     pairs: bool = False
+    labels: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Objective(nn.Module, ABC):
     needs: Needs
     solvers: tuple[str, ...]
     """Names of the legal solvers; the first is the default."""
+    free_grid: ClassVar[bool] = True
+    """Whether it can be sampled at other times than those of its own grid."""
 
     @property
     def batch_multiple(self) -> int:

@@ -17,7 +17,9 @@ class Path(ABC):
     """
 
     version: ClassVar[int] = 1
-    solvers: ClassVar[tuple[str, ...]] = ("euler", "ddim", "heun")
+    solvers: ClassVar[tuple[str, ...]] = (
+        "euler", "ddim", "heun", "midpoint", "rk4", "dpmpp_2m", "dopri5", "euler_maruyama",
+    )  # fmt: skip
     """Names of the solvers that integrate this path; the first is the default."""
 
     @property

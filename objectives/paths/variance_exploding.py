@@ -32,7 +32,9 @@ class VarianceExploding(Path):
     sigma_max: float = 80.0
     rho: float = 7.0
 
-    solvers: ClassVar[tuple[str, ...]] = ("heun", "euler", "ddim", "edm_stochastic")
+    solvers: ClassVar[tuple[str, ...]] = (
+        "heun", "euler", "ddim", "midpoint", "rk4", "dpmpp_2m", "dopri5", "euler_maruyama", "edm_stochastic",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         if not 0 < self.sigma_min < self.sigma_max < 1e4:

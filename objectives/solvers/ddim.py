@@ -11,7 +11,7 @@ from objectives.base import Network, Objective
 from objectives.condition import Condition
 from objectives.draws import AnyDraws
 from objectives.heads.base import rows
-from objectives.solvers.base import OnStep, Solver, walk
+from objectives.solvers.base import OnStep, Solver, report, walk
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,5 @@ class DDIM(Solver):
         for step in walk(objective, z, times):
             x, noise = objective.predict(network, z, step.t, condition, step.length)
             z = rows(path.a(step.next_t), z) * x + rows(path.b(step.next_t), z) * noise
-            if on_step is not None:
-                on_step(step.number + 1, step.end, z)
+            z = report(on_step, step, z)
         return z

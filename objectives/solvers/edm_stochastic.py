@@ -13,7 +13,7 @@ from objectives.base import Network, Objective
 from objectives.condition import Condition
 from objectives.draws import AnyDraws
 from objectives.paths import VarianceExploding
-from objectives.solvers.base import OnStep, Solver, walk
+from objectives.solvers.base import OnStep, Solver, report, walk
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class EDMStochastic(Solver):
     s_noise: float = 1.003
 
     name: ClassVar[str] = "edm_stochastic"
+    deterministic: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not (0 <= self.churn < math.inf and 0 <= self.s_min <= self.s_max and 0 < self.s_noise < math.inf):
@@ -61,19 +62,16 @@ class EDMStochastic(Solver):
         path = objective.path
         largest = min(self.churn / (len(times) - 1), math.sqrt(2) - 1)
         for step in walk(objective, z, times):
-            sigma = float(path.clock(torch.tensor(step.start, dtype=torch.float64)))
-            gamma = largest if self.s_min <= sigma <= self.s_max else 0.0
-            raised = sigma * (1 + gamma)
+            gamma = largest if self.s_min <= step.tau <= self.s_max else 0.0
+            raised = step.tau * (1 + gamma)
             if gamma > 0:
                 noise = draws.normal(f"churn{step.number}", z.shape, z.dtype)
-                z = z + self.s_noise * math.sqrt(raised**2 - sigma**2) * noise
-            change = step.change + sigma - raised
+                z = z + self.s_noise * math.sqrt(raised**2 - step.tau**2) * noise
+            change = step.change + step.tau - raised
             slope = objective.velocity(network, z, path.time(torch.full_like(step.t, raised)), condition)
             ahead = z + change * slope
             if step.end > 0:
                 slope = (slope + objective.velocity(network, ahead, step.next_t, condition)) / 2
                 ahead = z + change * slope
-            z = ahead
-            if on_step is not None:
-                on_step(step.number + 1, step.end, z)
+            z = report(on_step, step, ahead)
         return z

@@ -10,7 +10,7 @@ from torch import Tensor
 from objectives.base import Network, Objective
 from objectives.condition import Condition
 from objectives.draws import AnyDraws
-from objectives.solvers.base import OnStep, Solver, walk
+from objectives.solvers.base import OnStep, Solver, report, walk
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,5 @@ class Euler(Solver):
     ) -> Tensor:
         for step in walk(objective, z, times):
             z = z + step.change * objective.velocity(network, z, step.t, condition, step.length)
-            if on_step is not None:
-                on_step(step.number + 1, step.end, z)
+            z = report(on_step, step, z)
         return z

@@ -10,7 +10,7 @@ from torch import Tensor
 from objectives.base import Network, Objective
 from objectives.condition import Condition
 from objectives.draws import AnyDraws
-from objectives.solvers.base import OnStep, Solver, walk
+from objectives.solvers.base import OnStep, Solver, report, walk
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,5 @@ class Heun(Solver):
             if step.end > 0:
                 slope = (slope + objective.velocity(network, ahead, step.next_t, condition, step.length)) / 2
                 ahead = z + step.change * slope
-            z = ahead
-            if on_step is not None:
-                on_step(step.number + 1, step.end, z)
+            z = report(on_step, step, ahead)
         return z
