@@ -28,7 +28,7 @@ def write_manifest(run: Run) -> None:
         "git": _git_revision(),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {os.cpu_count()} cores",
-        "threads": torch.get_num_threads(),
+        "threads": run.config.trainer.threads or torch.get_num_threads(),
         # Lightning adds the callbacks of these entry points to every trainer: an installed package can change a run.
         "third_party_callbacks": [
             str(entry.value) for entry in entry_points(group="lightning.pytorch.callbacks_factory")

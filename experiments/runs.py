@@ -16,7 +16,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
@@ -128,12 +127,13 @@ class Run:
     # -- what it gave -------------------------------------------------------------------------------------------
 
     def metrics(self) -> Iterator[tuple[int, str, float]]:
-        """The rows of metrics.csv: (step, name, value)."""
+        """The rows of metrics.csv: (step, name, value). A last line that is still being written is left out."""
         file = self.path / "metrics.csv"
         if file.is_file():
             with open(file, newline="") as lines:
-                for row in csv.reader(lines):
-                    if len(row) == 3 and row[0].isdigit():
+                for line in lines:
+                    row = line.rstrip("\n").split(",")
+                    if line.endswith("\n") and row[0].isdigit():
                         yield int(row[0]), row[1], float(row[2])
 
     def evaluations(self) -> list[dict[str, Any]]:
