@@ -27,9 +27,9 @@ from experiments.trackers.base import Tracker
 from experiments.training import callbacks, checkpoints
 from experiments.training.export import Best
 from experiments.training.module import TrainingModule
-from experiments.training.snapshots import TakeSnapshots
 from experiments.training.ranks import Ranks
 from experiments.training.saving import Save
+from experiments.training.snapshots import TakeSnapshots
 
 SHEET = 64  # images on the sheet that trackers get
 

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+ONCE = frozenset({"grad_norm"})
+"""Numbers that are noted once for a step, with its last micro-batch; the others with each."""
+
 Entry = dict[str, Tensor]
 """Of one micro-batch: name -> a number on the device."""
 
@@ -27,7 +30,7 @@ def merge(windows: Sequence[Sequence[Mapping[str, Tensor]]], *, then: int, now: 
     for start in range(0, len(merged), then):
         step = merged[start : start + then]
         last = _mean(step)
-        each = {name: value for name, value in last.items() if all(name in entry for entry in step)}
+        each = {name: value for name, value in last.items() if name not in ONCE}
         found += [dict(each) for _ in range(now - 1)] + [last]
     return found
 
