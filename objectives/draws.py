@@ -69,6 +69,17 @@ class Draws:
         if not 0 <= step <= _MASK:
             raise ValueError(f"step must be in 0 … 2³²−1, got {step}")
         self.seed, self.step, self.index, self.size = seed, step, index, size
+        self._given: dict[str, Tensor] = {}
+
+    def given(self, **values: Tensor) -> Draws:
+        """The same draws, but for the named normal ones, which are the given tensors (B, …): the data's own noise."""
+        draws = Draws(self.seed, self.step, self.index, self.size)
+        draws._given = {**self._given, **values}
+        return draws
+
+    def has(self, name: str) -> bool:
+        """Whether the values of this name are given ones."""
+        return name in self._given
 
     def _words(self, name: str, elements: int) -> Tensor:
         """(B, elements) int64: the row's first 32-bit words under this name."""
@@ -90,6 +101,8 @@ class Draws:
 
     def normal(self, name: str, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
         """Standard normal numbers by Box and Muller's transform of pairs of uniforms; |value| ≤ 5.77."""
+        if name in self._given:
+            return _checked(name, self._given[name], shape).to(dtype)
         elements = self._elements(shape)
         pairs = _unit(self._words(name, elements + elements % 2), dtype).view(len(self.index), -1, 2)
         radius, angle = torch.sqrt(-2 * torch.log(pairs[..., 0])), 2 * math.pi * pairs[..., 1]
@@ -116,6 +129,12 @@ def _unit(words: Tensor, dtype: torch.dtype) -> Tensor:
     return ((words >> 9).to(dtype) + 0.5) * 2.0**-23
 
 
+def _checked(name: str, value: Tensor, shape: Sequence[int]) -> Tensor:
+    if tuple(value.shape) != tuple(shape):
+        raise ValueError(f"the given {name!r} has shape {tuple(value.shape)}, asked for {tuple(shape)}")
+    return value
+
+
 class FixedDraws:
     """Draws whose values are given by name: `FixedDraws(noise=…, time=…)`, for tests and for exact formulas.
 
@@ -128,10 +147,11 @@ class FixedDraws:
     def _value(self, name: str, shape: Sequence[int]) -> Tensor:
         if name not in self.values:
             raise ValueError(f"FixedDraws has no {name!r}; given: {', '.join(sorted(self.values)) or 'nothing'}")
-        value = self.values[name]
-        if tuple(value.shape) != tuple(shape):
-            raise ValueError(f"FixedDraws' {name!r} has shape {tuple(value.shape)}, asked for {tuple(shape)}")
-        return value
+        return _checked(name, self.values[name], shape)
+
+    def has(self, name: str) -> bool:
+        """Whether the values of this name are given ones."""
+        return name in self.values
 
     def normal(self, name: str, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
         """The given tensor."""

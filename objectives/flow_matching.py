@@ -1,4 +1,4 @@
-"""Flow matching: the many-step objective, a product of path, time density and head."""
+"""Flow matching: the many-step objective, a product of path, time density, head, weighting and coupling."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from torch import Tensor
 from objectives import notation
 from objectives.base import Loss, Needs, Network, Objective, count_steps
 from objectives.condition import Condition, with_drop
+from objectives.couplings import Coupling, Independent
 from objectives.densities import TimeDensity, Uniform
 from objectives.draws import AnyDraws
 from objectives.heads import Head, Velocity
 from objectives.heads.base import rows
 from objectives.paths import Path, Straight
+from objectives.weightings import TimeWeighting, Unweighted
 
 _SMALLEST_MASS = 0.01
 _STRAIGHT, _UNIFORM, _VELOCITY = Straight(), Uniform(), Velocity()
+_UNWEIGHTED, _INDEPENDENT = Unweighted(), Independent()
 
 
 class FlowMatching(Objective):
-    """Flow matching: E ‖raw(z_t, t) − target(x, ε, t)‖² over t ~ density, z_t = a(t)·x + b(t)·ε.
+    """Flow matching: E w(t)·‖raw(z_t, t) − target(x, ε, t)‖² over t ~ density, z_t = a(t)·x + b(t)·ε.
 
     The formulations of SD3 are its instances; `formulation("rf/lognorm(0.00,1.00)")` reads their names. The density
     is cut at the path's `t_max`. Source: Lipman et al. 2023; Esser et al. 2024 (SD3), §2 and §3; Karras et al. 2022.
@@ -29,10 +32,12 @@ class FlowMatching(Objective):
         time: density of the training times.
         head: what the network's raw output means.
         condition_drop: share of samples whose condition is dropped, in [0, 1]; without a condition it does nothing.
+        weighting: w, apart from how often a time is drawn.
+        coupling: which noise goes with which sample.
 
     Raises:
-        ValueError: a head that the path cannot take, a density with hardly any mass below the path's `t_max`,
-            condition_drop out of range.
+        ValueError: a head that the path cannot take, a density that is a single point or has hardly any mass below
+            the path's `t_max`, condition_drop out of range.
     """
 
     def __init__(
@@ -41,19 +46,30 @@ class FlowMatching(Objective):
         time: TimeDensity = _UNIFORM,
         head: Head = _VELOCITY,
         condition_drop: float = 0.1,
+        weighting: TimeWeighting = _UNWEIGHTED,
+        coupling: Coupling = _INDEPENDENT,
     ) -> None:
         super().__init__()
         head.check(path)
         if not 0 <= condition_drop <= 1:
             raise ValueError(f"condition_drop must be in [0, 1], got {condition_drop}")
         self.path, self.time, self.head, self.condition_drop = path, time, head, condition_drop
-        self.needs, self.solvers = Needs(), path.solvers
+        self.weighting, self.coupling = weighting, coupling
+        self.needs, self.solvers = Needs(pairs=coupling.pairs, labels=coupling.labels), path.solvers
         self._mass = float(time.cdf(torch.tensor(path.t_max, dtype=torch.float64, device="cpu")))
         if self._mass < _SMALLEST_MASS:
             raise ValueError(
                 f"{time} has only {self._mass:.1e} of its mass below t = {path.t_max:.4f}, the end of {path}; "
                 f"at least {_SMALLEST_MASS} is needed"
             )
+
+        quarters = time.quantile(torch.tensor([0.25, 0.75], dtype=torch.float64, device="cpu"))
+        if not 0 <= float(quarters[0]) < float(quarters[1]) <= 1:
+            raise ValueError(f"{time} is no density on [0, 1]: half of its mass is between {quarters.tolist()}")
+
+    @property
+    def batch_multiple(self) -> int:
+        return self.coupling.batch_multiple
 
     @classmethod
     def from_notation(cls, text: str) -> dict[str, object] | None:
@@ -70,7 +86,9 @@ class FlowMatching(Objective):
 
     @property
     def notation(self) -> str:
-        return notation.write(self.path, self.time, self.head)
+        name = notation.write(self.path, self.time, self.head)
+        more = [str(part) for part in (self.weighting, self.coupling) if part not in (_UNWEIGHTED, _INDEPENDENT)]
+        return " + ".join((name, *more))
 
     def times(self, uniforms: Tensor) -> Tensor:
         """(B,) training times from (B,) uniforms: the density's quantiles, cut at the path's `t_max`."""
@@ -81,6 +99,36 @@ class FlowMatching(Objective):
         if condition is None or self.condition_drop == 0:
             return condition
         return with_drop(condition, draws.uniform("drop", (batch,)) < self.condition_drop)
+
+    def noise(self, x: Tensor, condition: Condition, draws: AnyDraws) -> Tensor:
+        """(B, …) the noise that goes with each row of x: the draw "noise", coupled; in x's dtype, float32 at least.
+
+        Raises:
+            ValueError: a batch that is not made of whole groups of the coupling; one without the noise or the label
+                that it needs.
+        """
+        multiple = self.coupling.batch_multiple
+        if len(x) % multiple:
+            raise ValueError(f"{self.coupling} needs batches of a multiple of {multiple} rows, got {len(x)}")
+        if self.coupling.pairs and not draws.has("noise"):
+            raise ValueError(f"{self.coupling} needs batches that carry their own noise")
+        return self.coupling.couple(draws.normal("noise", x.shape, working_dtype(x)), x, condition)
+
+    def weighted(self, error: Tensor, t: Tensor) -> Tensor:
+        """(B,) losses of the head's errors (B,) at times t (B,)."""
+        return self.weighting.weigh(error, self.path, self.head, t)
+
+    def log_snr_weight(self, t: Tensor) -> Tensor:
+        """(B,) w(λ) at λ = log_snr(t): the loss is ½∫ w(λ)·E‖ε̂ − ε‖² dλ.
+
+        w = 2·p(λ)·c, with p(λ) = π(t)/|dλ/dt| the law of λ under the density and c·‖ε̂ − ε‖² the weighted error.
+        Whatever path, density and head are, two objectives of equal w (but for a constant) have equal minima.
+        Source: Esser et al. 2024 (SD3), eq. 9; Kingma and Gao 2023.
+        """
+        path, (_, noise_gain) = self.path, self.head.gains(self.path, t)
+        slope = 2 * (path.da(t) / path.a(t) - path.db(t) / path.b(t))
+        law = self.time.pdf(t) / self._mass / slope.abs()
+        return 2 * law * self.weighting.weight(path, self.head, t) / noise_gain**2
 
     def mix(self, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """z_t = a(t)·x + b(t)·ε."""
@@ -119,12 +167,12 @@ class FlowMatching(Objective):
         progress: float = 0.0,
     ) -> Loss:
         dtype = working_dtype(x)
-        noise = draws.normal("noise", x.shape, dtype)
+        noise = self.noise(x, condition, draws)
         t = self.times(draws.uniform("time", x.shape[:1], dtype))
         condition = self.dropped(condition, draws, len(x))
         raw = self.raw(network, self.mix(x, noise, t), t, condition, dtype=x.dtype)
-        per_sample = self.errors(raw, x, noise, t)
-        return Loss(per_sample, {"loss_flow": per_sample.detach().mean()})
+        error = self.errors(raw, x, noise, t)
+        return Loss(self.weighted(error, t), {"loss_flow": error.detach().mean()})
 
     def loss_at(
         self,

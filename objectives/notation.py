@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TypedDict
 
 from objectives.densities import CosMap, LogitNormal, Mode, TimeDensity, Uniform
-from objectives.heads import EDMPreconditioned, Head, Velocity
-from objectives.paths import Path, Straight, VarianceExploding
+from objectives.heads import EDMPreconditioned, Epsilon, Head, Velocity, VPrediction
+from objectives.paths import Cosine, LDMLinear, Path, Straight, VarianceExploding
 
 _RF, _EDM = (Straight(), Velocity()), (VarianceExploding(), EDMPreconditioned())
 
@@ -31,8 +31,11 @@ _FAMILIES: dict[str, _Family] = {
     "edm": (_EDM, LogitNormal, ("m", "s")),
     "edm/rf": (_EDM, Uniform, ()),
     "edm/cos": (_EDM, CosMap, ()),
+    "eps/linear": ((LDMLinear(), Epsilon()), Uniform, ()),
+    "v/linear": ((LDMLinear(), VPrediction()), Uniform, ()),
+    "eps/cos": ((Cosine(), Epsilon()), Uniform, ()),
+    "v/cos": ((Cosine(), VPrediction()), Uniform, ()),
 }
-_UNAVAILABLE = ("eps/linear", "v/linear", "eps/cos", "v/cos")
 
 
 def known() -> tuple[str, ...]:
@@ -52,8 +55,6 @@ def parse(text: str) -> Product | None:
         return None
     match = re.fullmatch(r"([^()]*)(?:\(([^()]*)\))?", compact)
     name, inside = match.groups() if match else (compact, None)
-    if name in _UNAVAILABLE and inside is None:
-        raise ValueError(f"{name} is a formulation of SD3 that is not available; available: {', '.join(known())}")
     if match is None or name not in _FAMILIES:
         raise unknown(text)
     (path, head), density, letters = _FAMILIES[name]
@@ -90,6 +91,6 @@ def _written(value: float) -> str:
 def unknown(text: str) -> ValueError:
     """The error for a name that is none, with the nearest one and the known ones."""
     name = text.split("(")[0].strip().lower()
-    near = difflib.get_close_matches(name, (*_FAMILIES, *_UNAVAILABLE), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, _FAMILIES, n=1, cutoff=0.5)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     return ValueError(f"unknown formulation {text!r}{hint}; known: {', '.join(known())}")

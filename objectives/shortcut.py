@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from objectives.base import Loss, Needs, Network, Objective, count_steps
+from objectives.base import Loss, Network, Objective, count_steps
 from objectives.condition import Condition, every
 from objectives.draws import AnyDraws
 from objectives.flow_matching import FlowMatching, mean_square, working_dtype
 from objectives.heads.base import rows
 from objectives.paths import Straight
+from objectives.weightings import Unweighted
 
 _RF = FlowMatching()
 _LARGEST_M = 2**16
@@ -42,10 +45,11 @@ class Shortcut(Objective):
         teacher: "ema" or "online", whose half steps are the target.
 
     Raises:
-        ValueError: an argument out of range; a flow on another path.
+        ValueError: an argument out of range; a flow on another path, or weighted.
     """
 
     solvers: tuple[str, ...] = ("euler",)
+    free_grid: ClassVar[bool] = False
     version: ClassVar[int] = 1
 
     def __init__(
@@ -59,6 +63,8 @@ class Shortcut(Objective):
         super().__init__()
         if not isinstance(flow.path, Straight):
             raise ValueError(f"shortcut needs a flow on the path straight, got {flow.path}")
+        if not isinstance(flow.weighting, Unweighted):
+            raise ValueError(f"shortcut weighs its two parts alike and takes no weighting, got {flow.weighting}")
         if not 2 <= M <= _LARGEST_M or M & (M - 1):
             raise ValueError(f"shortcut takes a power of two from 2 to {_LARGEST_M} as M, got {M}")
         if not 0 < k <= 0.5 or abs(round(1 / k) * k - 1) > 1e-6:
@@ -69,10 +75,15 @@ class Shortcut(Objective):
             raise ValueError(f"shortcut's teacher is one of ema, online; got {teacher!r}")
         self.flow, self.M, self.k, self.label, self.teacher = flow, M, k, label, teacher
         self.path = flow.path
-        self.needs = Needs(step=True, teacher="ema" if teacher == "ema" else "none")
+        self.needs = replace(flow.needs, step=True, teacher="ema" if teacher == "ema" else "none")
 
     @property
     def batch_multiple(self) -> int:
+        return math.lcm(self._group, self.flow.batch_multiple)
+
+    @property
+    def _group(self) -> int:
+        """Rows per self-consistency row."""
         return round(1 / self.k)
 
     @property
@@ -110,11 +121,11 @@ class Shortcut(Objective):
         teacher: Network | None = None,
         progress: float = 0.0,
     ) -> Loss:
-        group, flow = self.batch_multiple, self.flow
+        group, flow = self._group, self.flow
         if len(x) % group:
             raise ValueError(f"shortcut with k = {self.k:g} needs batches of a multiple of {group}, got {len(x)}")
         dtype = working_dtype(x)
-        noise = draws.normal("noise", x.shape, dtype)
+        noise = flow.noise(x, condition, draws)
         uniforms = draws.uniform("time", x.shape[:1], dtype)
         condition = flow.dropped(condition, draws, len(x))
 

@@ -23,6 +23,7 @@ SINGULAR: Mapping[str, str] = {
     "weightings": "weighting",
     "couplings": "coupling",
     "solvers": "solver",
+    "time_grids": "time_grid",
     "optimizers": "optimizer",
     "schedules": "schedule",
     "metrics": "metric",
@@ -124,7 +125,10 @@ BASES: Mapping[str, str] = {
     "objectives.paths.base:Path": "paths",
     "objectives.densities.base:TimeDensity": "densities",
     "objectives.heads.base:Head": "heads",
+    "objectives.weightings.base:TimeWeighting": "weightings",
+    "objectives.couplings.base:Coupling": "couplings",
     "objectives.solvers.base:Solver": "solvers",
+    "objectives.time_grids.base:TimeGrid": "time_grids",
     "backbones.base:Backbone": "backbones",
     "datamodules.base:DataModule": "datamodules",
 }

@@ -1,7 +1,10 @@
 """Heads: what a network's raw output means, one per file."""
 
 from objectives.heads.base import Head
+from objectives.heads.data import Data
 from objectives.heads.edm import EDMPreconditioned
+from objectives.heads.epsilon import Epsilon
+from objectives.heads.v_prediction import VPrediction
 from objectives.heads.velocity import Velocity
 
-__all__ = ["EDMPreconditioned", "Head", "Velocity"]
+__all__ = ["Data", "EDMPreconditioned", "Epsilon", "Head", "VPrediction", "Velocity"]

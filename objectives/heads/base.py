@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from objectives.paths import Path
@@ -48,6 +49,15 @@ class Head(ABC):
     @abstractmethod
     def decode(self, path: Path, raw: Tensor, z: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """(x̂, ε̂) that a raw output means; z = a·x̂ + b·ε̂."""
+
+    def gains(self, path: Path, t: Tensor) -> tuple[Tensor, Tensor]:
+        """(∂x̂/∂raw, ∂ε̂/∂raw), each (B,): what an error of the raw output is worth in x̂ and in ε̂.
+
+        `decode` is linear in the raw output; at a given z, a·∂x̂ + b·∂ε̂ = 0.
+        """
+        one = torch.ones_like(t)[:, None]
+        x, noise = self.decode(path, one, torch.zeros_like(one), t)
+        return x[:, 0], noise[:, 0]
 
     def velocity(self, path: Path, raw: Tensor, z: Tensor, t: Tensor) -> Tensor:
         """dz/dτ = (da/dτ)·x̂ + (db/dτ)·ε̂."""

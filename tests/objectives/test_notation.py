@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from objectives import FlowMatching, formulation
 from objectives.densities import CosMap, LogitNormal, Mode, Uniform
-from objectives.heads import EDMPreconditioned, Velocity
-from objectives.paths import Straight, VarianceExploding
+from objectives.heads import EDMPreconditioned, Epsilon, Velocity, VPrediction
+from objectives.paths import Cosine, LDMLinear, Straight, VarianceExploding
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,10 @@ from objectives.paths import Straight, VarianceExploding
         ("edm(-1.20,1.20)", VarianceExploding(), LogitNormal(-1.2, 1.2), EDMPreconditioned()),
         ("edm/rf", VarianceExploding(), Uniform(), EDMPreconditioned()),
         ("edm/cos", VarianceExploding(), CosMap(), EDMPreconditioned()),
+        ("eps/linear", LDMLinear(), Uniform(), Epsilon()),
+        ("v/linear", LDMLinear(), Uniform(), VPrediction()),
+        ("eps/cos", Cosine(), Uniform(), Epsilon()),
+        ("v/cos", Cosine(), Uniform(), VPrediction()),
     ],
 )
 def test_the_papers_names_are_read_and_written(name, path, time, head):
@@ -74,8 +78,9 @@ def test_other_text_is_not_of_this_notation(name):
         ("rf/lognorm(inf,1)", "mean m"),
         ("rf/mode(1.76)", r"\[-1, 1.7519\]"),
         ("rf/mode(-1.01)", r"\[-1, 1.7519\]"),
-        ("eps/linear", "not available"),
-        ("v/cos", "not available"),
+        ("eps/linear(1)", "takes no parameters"),
+        ("eps/lineal", "did you mean 'eps/linear'"),
+        ("v/rf", "unknown formulation"),
         ("edm/linear", "unknown formulation"),
         ("edm(10,0.001)", "of its mass"),
     ],
