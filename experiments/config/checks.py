@@ -20,7 +20,9 @@ def cross_faults(config: Config) -> list[Fault]:
     objective, data = build_cached(config.objective), build_cached(config.data)
     return [
         *_batch(config, objective),
+        *_data(config, objective, data),
         *_backbone(config, objective, data),
+        *_optimizer(config, objective),
         *_evaluation(config, objective, data),
         *_ema(config, objective),
         *_name(config),
@@ -51,6 +53,15 @@ def _batch(config: Config, objective: Any) -> Iterator[Fault]:
 def _near_multiples(value: int, of: int) -> str:
     below = value // of * of
     return f"{below} or {below + of}" if below else str(of)
+
+
+def _data(config: Config, objective: Any, data: Any) -> Iterator[Fault]:
+    if objective.needs.pairs and not data.pairs:
+        yield Fault(
+            ("data",), f"{config.objective.label} needs samples with their own noise; {config.data.label} has none"
+        )
+    if objective.needs.labels and not data.spec.num_classes:
+        yield Fault(("data",), f"{config.objective.label} needs class labels; {config.data.label} has none")
 
 
 def _backbone(config: Config, objective: Any, data: Any) -> Iterator[Fault]:
@@ -86,6 +97,20 @@ def meta_backbone(backbone: Plugin, data: Plugin, *, step: bool) -> Any:
 
     with torch.device("meta"):
         return backbone.build(spec=build_cached(data).spec, step=step)
+
+
+def _optimizer(config: Config, objective: Any) -> Iterator[Fault]:
+    groups = getattr(build_cached(config.optimizer), "groups", None)
+    if groups and backbone_refusal(config.backbone, config.data, step=objective.needs.step) is None:
+        from experiments.training.parameter_groups import unmatched
+
+        network = meta_backbone(config.backbone, config.data, step=objective.needs.step)
+        names = [name for part in (network, objective) for name, _ in part.named_parameters()]
+        for pattern in unmatched(groups, names):
+            some = ", ".join(names[:: max(1, len(names) // 4)])
+            yield Fault(
+                ("optimizer", "groups"), f"{pattern!r} is the first match of no parameter of the network ({some}, …)"
+            )
 
 
 def _evaluation(config: Config, objective: Any, data: Any) -> Iterator[Fault]:

@@ -74,3 +74,24 @@ class Linear:
     def __call__(self, step: int, max_steps: int) -> float:
         line = 1 - (1 - self.final) * _progress(step, self.warmup, max_steps)
         return _warm(step, self.warmup) * line
+
+
+@dataclass(frozen=True)
+class InverseSqrt:
+    """EDM2's schedule: linear warm-up, constant until step ``t_ref``, then 1 / √(step / t_ref).
+
+    Karras et al. 2024 (arXiv 2312.02696), eq. 67; theirs is 70,000 steps of 2,048 images on ImageNet-512, 35,000 on
+    ImageNet-64, after a warm-up of 10 million images.
+    """
+
+    warmup: int = 100
+    t_ref: int = 70_000
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        _check(self.warmup)
+        if self.t_ref < 1:
+            raise ValueError(f"t_ref = {self.t_ref}: a number of steps, 1 or more")
+
+    def __call__(self, step: int, max_steps: int) -> float:
+        return _warm(step, self.warmup) / math.sqrt(max(step / self.t_ref, 1.0))
