@@ -3,6 +3,7 @@
 #   make ablation   the larger grid, raw and averaged weights       (about 35 minutes on two cores)
 #   make report     write report/ again from what has been run      (GRID=name, quickstart by default)
 #   make test | lint | format
+#   make chaos      kill 20 trainings at random and at chosen moments; all must end as if nothing had been (15 minutes)
 # Another interpreter: make demo PYTHON=python3.12
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ INSTALL := $(BIN)/python -m pip install --quiet -c constraints.txt
 REPORT = $(BIN)/python -P -m experiments.report
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ablation report test lint format constraints
+.PHONY: help demo ablation report test chaos lint format constraints
 
 help:
 	@sed -n '/^#  /s/^#  //p' Makefile
@@ -32,6 +33,9 @@ report: $(USE_STAMP)
 
 test: $(DEV_STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS)
+
+chaos: $(DEV_STAMP)
+	CHAOS=20 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/experiments/chaos
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check .

@@ -135,11 +135,12 @@ def _watch(run: Run, ranks: list[Rank], stop: Stop) -> str | None:
 
 
 def _death(ranks: list[Rank], told: bool) -> str | None:
-    """Who ended badly, and why; first those that were killed, since a death makes the others fail.
+    """Who ended badly, and why; first those that were killed, then
+    those that know a reason: a death makes the others fail.
 
     A rank that a stop found before it could listen did not end badly.
     """
-    for rank in sorted(ranks, key=lambda rank: rank.code or 0):
+    for rank in sorted(ranks, key=lambda rank: ((rank.code or 0) >= 0, rank.code == 1)):
         rank.listen()
         code = rank.code
         if code is None or code in (0, 75) or (told and code == -signal.SIGTERM):

@@ -69,7 +69,7 @@ def test_a_rank_that_is_killed_ends_all(ranks: Callable[..., None], monkeypatch:
 
 
 def test_why_a_rank_failed_is_told_in_its_own_words(ranks: Callable[..., None]) -> None:
-    with pytest.raises(RunFailed, match="^The disk is full, it says$"):
+    with pytest.raises(RunFailed, match=r"^The disk is full, it says$"):
         ranks("last_words('The disk is full, it says') if number == '1' else None; sys.exit(3 if number == '1' else 1)")
 
 
