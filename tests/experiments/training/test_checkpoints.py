@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import pickle
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +139,46 @@ def test_all_finite_sees_one_bad_number(bad: float) -> None:
     good = [torch.ones(5), torch.ones(2, 3)]
     assert checkpoints.all_finite(good)
     assert not checkpoints.all_finite([*good, torch.tensor([1.0, bad])])
+
+
+def test_a_pickle_is_never_loaded(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A file that would run code when unpickled, in the place of the tensors and with a checksum that fits."""
+    proof = tmp_path_factory.mktemp("proof") / "it ran"
+    path = checkpoints.folder(root, 2)
+    with open(path / "tensors-0.safetensors", "wb") as file:
+        pickle.dump(Touch(str(proof)), file)
+    index = json.loads((path / "index.json").read_text())
+    digest = hashlib.sha256((path / "tensors-0.safetensors").read_bytes()).hexdigest()
+    (path / "index.json").write_text(json.dumps(index | {"files": {"tensors-0.safetensors": digest}}))
+    found = checkpoints.newest(root)
+    assert found.path == checkpoints.folder(root, 1)
+    assert not proof.exists()
+
+
+class Touch:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __reduce__(self) -> Any:
+        return open, (self.name, "w")
+
+
+@given(cuts=st.lists(st.integers(0, 7), max_size=3), seed=st.integers(0, 9))
+def test_divided_tensors_are_put_together(cuts: list[int], seed: int) -> None:
+    whole = torch.rand(7, 2, generator=torch.Generator().manual_seed(seed))
+    edges = [0, *sorted(cuts), 7]
+    pieces = [(a, whole[a:b]) for a, b in pairwise(edges)]
+    assert torch.equal(checkpoints._joined("w", [7, 2], pieces), whole)
+    fullest = max(pieces, key=lambda piece: len(piece[1]))
+    with pytest.raises(ValueError, match="lacks rows"):
+        checkpoints._joined("w", [7, 2], [piece for piece in pieces if piece is not fullest])
+
+
+def test_a_checkpoint_of_the_former_format_is_read(root: Path) -> None:
+    path = checkpoints.save(root, 3, {**state(3), "window": []})
+    index = json.loads((path / "index.json").read_text())
+    index |= {"format": 1, "files": index["files"]}
+    (path / "index.json").write_text(json.dumps({k: v for k, v in index.items() if k not in ("ranks", "sharded")}))
+    assert checkpoints.load(path)["ranks"] == [{"window": []}]
