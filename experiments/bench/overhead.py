@@ -12,7 +12,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import nn
 
-from experiments.bench.latents import RandomLatents
+from datamodules.synthetic import Synthetic
 from experiments.bench.timing import Paired, paired
 from experiments.components import Components
 from experiments.config import Config, parse, resolve
@@ -48,11 +48,11 @@ def measure(*, pairs: int = 5, threads: int = 2) -> list[Paired]:
     large = {"backbone": "DiT-S/2", "trainer": {"batch_size": 4}}
     return [
         _compare("small (DiT on MNIST, batch 32)", small, None, steps=200, pairs=pairs),
-        _compare("DiT-S/2, 32×32×4, batch 4", large, RandomLatents(), steps=20, pairs=pairs),
+        _compare("DiT-S/2, 32×32×4, batch 4", large, Synthetic(), steps=20, pairs=pairs),
     ]
 
 
-def _compare(name: str, given: dict[str, Any], data: RandomLatents | None, *, steps: int, pairs: int) -> Paired:
+def _compare(name: str, given: dict[str, Any], data: Synthetic | None, *, steps: int, pairs: int) -> Paired:
     def candidate() -> float:
         with tempfile.TemporaryDirectory() as folder:
             return _fewstep(given, data, steps, Path(folder))
@@ -60,7 +60,7 @@ def _compare(name: str, given: dict[str, Any], data: RandomLatents | None, *, st
     return paired(name, lambda: _bare(given, data, steps), candidate, pairs=pairs)
 
 
-def _parts(given: dict[str, Any], data: RandomLatents | None) -> tuple[Config, Components]:
+def _parts(given: dict[str, Any], data: Synthetic | None) -> tuple[Config, Components]:
     trainer = {"max_steps": 10**6, "validate_every": 10**6, **given["trainer"]}
     config = resolve(parse({"objective": "rf/lognorm(0,1)", **given, "trainer": trainer}))
     chosen = data or config.data.build()
@@ -69,7 +69,7 @@ def _parts(given: dict[str, Any], data: RandomLatents | None) -> tuple[Config, C
     return config, Components(chosen, config.objective.build(), backbone)
 
 
-def _fewstep(given: dict[str, Any], data: RandomLatents | None, steps: int, folder: Path) -> float:
+def _fewstep(given: dict[str, Any], data: Synthetic | None, steps: int, folder: Path) -> float:
     """Seconds per step of the real training: draws, logging, heartbeat, checkpoints as they are by default."""
     config, parts = _parts(given, data)
     stop = Stop()
@@ -79,7 +79,7 @@ def _fewstep(given: dict[str, Any], data: RandomLatents | None, steps: int, fold
     return clock.seconds / steps
 
 
-def _bare(given: dict[str, Any], data: RandomLatents | None, steps: int) -> float:
+def _bare(given: dict[str, Any], data: Synthetic | None, steps: int) -> float:
     """Seconds per step of rectified flow in a plain loop: AdamW, clipping, one foreach EMA."""
     config, parts = _parts(given, data)
     dataset, network = parts.data.dataset("train"), parts.backbone

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from experiments.bench.latents import RandomLatents
+from datamodules.synthetic import Synthetic
 from experiments.bench.timing import Paired, paired
 from experiments.components import Components
 from experiments.config import parse, resolve
@@ -19,8 +19,8 @@ from objectives import Draws
 def measure(*, pairs: int = 7, threads: int = 2) -> list[Paired]:
     """DiT-S/2 at batch 16 on 32×32×4 latents, and each tiny backbone on digits at batch 64."""
     torch.set_num_threads(threads)
-    cases: list[tuple[str, dict[str, Any], RandomLatents | None, int, int]] = [
-        ("DiT-S/2, 32×32×4, batch 16", {"backbone": "DiT-S/2"}, RandomLatents(), 16, 1),
+    cases: list[tuple[str, dict[str, Any], Synthetic | None, int, int]] = [
+        ("DiT-S/2, 32×32×4, batch 16", {"backbone": "DiT-S/2"}, Synthetic(), 16, 1),
         *((f"{name} on digits, batch 64", {"backbone": name}, None, 64, 20) for name in ("dit", "u-vit", "mmdit")),
     ]
     return [
@@ -29,9 +29,7 @@ def measure(*, pairs: int = 7, threads: int = 2) -> list[Paired]:
     ]
 
 
-def _step(
-    objective: str, given: dict[str, Any], data: RandomLatents | None, batch: int, steps: int
-) -> Callable[[], float]:
+def _step(objective: str, given: dict[str, Any], data: Synthetic | None, batch: int, steps: int) -> Callable[[], float]:
     """A function that trains ``steps`` steps and returns the seconds for each."""
     config = resolve(parse({"objective": objective, **given}))
     chosen, built = data or config.data.build(), config.objective.build()
