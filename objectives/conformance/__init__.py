@@ -8,17 +8,24 @@ What a kit needs stands in its methods that raise NotImplementedError. Statistic
 at a level of 1e-4 with fixed random numbers, and each of them must also reject a planted fault.
 """
 
+from objectives.conformance.convergence import (
+    AdaptiveConformance,
+    ConvergenceConformance,
+    WeakConvergenceConformance,
+)
 from objectives.conformance.densities import DensityConformance
 from objectives.conformance.heads import HeadConformance
 from objectives.conformance.objectives import ObjectiveConformance
 from objectives.conformance.paths import PathConformance
-from objectives.conformance.solvers import ConvergenceConformance, SolverConformance
+from objectives.conformance.solvers import SolverConformance
 
 __all__ = [
+    "AdaptiveConformance",
     "ConvergenceConformance",
     "DensityConformance",
     "HeadConformance",
     "ObjectiveConformance",
     "PathConformance",
     "SolverConformance",
+    "WeakConvergenceConformance",
 ]

@@ -1,4 +1,4 @@
-"""What the kits share: Hypothesis settings, the data, tests of uniformity and of a zero mean."""
+"""What the kits share: Hypothesis settings, the data, tests of uniformity, of a zero mean and of equal laws."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, settings
 from scipy import stats
 from torch import Tensor
 
+from objectives.convergence import plane
 from objectives.draws import Draws
 from objectives.oracle import GaussianMixture
 
@@ -23,8 +24,7 @@ def close(actual: Tensor, expected: Tensor, tolerance: float = 1e-9) -> None:
 
 def mixture() -> GaussianMixture:
     """The data of the kits: three Gaussians in the plane, overlapping, of unequal weight and width."""
-    means = torch.tensor([[-1.0, 0.3], [0.8, 0.9], [0.4, -0.8]])
-    return GaussianMixture(means, torch.tensor([0.5, 0.3, 0.6]), torch.tensor([0.3, 0.3, 0.4]))
+    return plane()
 
 
 def draws(rows: int, *, step: int = 0) -> Draws:
@@ -45,6 +45,26 @@ def zero_mean(values: Tensor) -> float:
     n, mean = len(values), values.mean(0)
     statistic = n * mean @ torch.linalg.pinv(torch.cov(values.T), hermitian=True) @ mean
     return float(stats.chi2.sf(float(statistic), values.shape[1]))
+
+
+def same_law(x: Tensor, y: Tensor, *, blocks: int = 32, permutations: int = 100_000) -> float:
+    """p-value of the permutation test on the energy distance that (N, D) and (N, D) independent rows share one law.
+
+    Rows are exchanged in blocks of N/blocks: still an exact test, since blocks are exchangeable where rows are, and one
+    whose statistic needs the blocks' mean distances alone. With 32 blocks there are 64!/(32!)² ≈ 2·10¹⁸ exchanges, of
+    which `permutations` random ones are taken; a p-value is never below 1/(permutations + 1).
+    """
+    parts = torch.cat((x, y)).float().view(2 * blocks, -1, x.shape[1])
+    distance = torch.stack([torch.cdist(part, parts.flatten(0, 1)).view(part.shape[0], 2 * blocks, -1).mean((0, 2))
+                            for part in parts]).double()  # fmt: skip
+    sides = torch.cat((torch.ones(blocks), -torch.ones(blocks))).double()
+    generator, exceeded = torch.Generator().manual_seed(0), 1
+    observed = -(sides @ distance @ sides)
+    for chunk in torch.full((permutations,), 1).split(20_000):
+        order = torch.rand(len(chunk), 2 * blocks, generator=generator).argsort(1)
+        shuffled = sides[order]
+        exceeded += int((-((shuffled @ distance) * shuffled).sum(1) >= observed).sum())
+    return exceeded / (permutations + 1)
 
 
 def to_uniforms(data: GaussianMixture, x: Tensor) -> Tensor:

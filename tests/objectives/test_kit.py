@@ -6,17 +6,14 @@ from hypothesis import strategies as st
 
 from objectives import FlowMatching, Shortcut, formulation
 from objectives.conformance import (
-    ConvergenceConformance,
     DensityConformance,
     HeadConformance,
     ObjectiveConformance,
     PathConformance,
-    SolverConformance,
 )
 from objectives.densities import CosMap, LogitNormal, Mode, Uniform
 from objectives.heads import EDMPreconditioned, Velocity
 from objectives.paths import Straight, VarianceExploding
-from objectives.solvers import DDIM, EDMStochastic, Euler, Heun
 
 
 class TestUniform(DensityConformance):
@@ -66,52 +63,6 @@ class TestEDMPreconditioned(HeadConformance):
 
 
 NAMES = ("rf", "rf/lognorm(0.00,1.00)", "rf/mode(1.29)", "rf/cosmap", "edm(-1.20,1.20)", "edm/rf", "edm/cos")
-
-
-class _Deterministic(SolverConformance, ConvergenceConformance):
-    def objectives(self):
-        return st.sampled_from((FlowMatching(), FlowMatching(path=VarianceExploding()), formulation("edm(0.00,1.20)")))
-
-
-class TestEuler(_Deterministic):
-    order = 1
-
-    def solvers(self):
-        return st.just(Euler())
-
-    def evaluations(self, steps):
-        return steps
-
-
-class TestDDIM(_Deterministic):
-    order = 1
-
-    def solvers(self):
-        return st.just(DDIM())
-
-    def evaluations(self, steps):
-        return steps
-
-
-class TestHeun(_Deterministic):
-    order = 2
-
-    def solvers(self):
-        return st.just(Heun())
-
-    def evaluations(self, steps):
-        return 2 * steps - 1
-
-
-class TestEDMStochastic(SolverConformance):
-    def solvers(self):
-        return st.builds(EDMStochastic, churn=st.floats(0, 80))
-
-    def objectives(self):
-        return st.just(formulation("edm(-1.20,1.20)"))
-
-    def evaluations(self, steps):
-        return 2 * steps - 1
 
 
 def _formulation(name: str) -> type[ObjectiveConformance]:
