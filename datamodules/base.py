@@ -57,6 +57,8 @@ class DataModule(ABC):
     version: ClassVar[int] = 1
     features: ClassVar[str]
     """Name of the feature extractor that distances on these data use by default."""
+    pairs: ClassVar[bool] = False
+    """Whether a training batch carries "noise" (B, *spec.shape), the standard normal noise that belongs to each x."""
 
     _splits: dict[Split, Rows] | None = None
 

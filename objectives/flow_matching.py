@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -39,6 +41,9 @@ class FlowMatching(Objective):
         ValueError: a head that the path cannot take, a density that is a single point or has hardly any mass below
             the path's `t_max`, condition_drop out of range.
     """
+
+    notation_names: ClassVar[tuple[str, ...]] = notation.known()
+    """The names that `from_notation` reads, with letters for their parameters."""
 
     def __init__(
         self,
@@ -172,7 +177,7 @@ class FlowMatching(Objective):
         condition = self.dropped(condition, draws, len(x))
         raw = self.raw(network, self.mix(x, noise, t), t, condition, dtype=x.dtype)
         error = self.errors(raw, x, noise, t)
-        return Loss(self.weighted(error, t), {"loss_flow": error.detach().mean()})
+        return Loss(self.weighted(error, t), {"loss_flow": error.detach().mean()}, times=t)
 
     def loss_at(
         self,

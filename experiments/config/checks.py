@@ -26,6 +26,7 @@ def cross_faults(config: Config) -> list[Fault]:
         *_evaluation(config, objective, data),
         *_ema(config, objective),
         *_name(config),
+        *_recomputation(config, objective),
     ]
 
 
@@ -160,6 +161,15 @@ def _ema(config: Config, objective: Any) -> Iterator[Fault]:
         elif averages.power(weights) and not config.ema.profiles:
             told = "power profiles come from snapshots, and ema.profiles is empty"
             yield Fault(("evaluation", "weights"), f"given {weights!r}; {told} (0.05,0.10 are EDM2's)")
+
+
+def _recomputation(config: Config, objective: Any) -> Iterator[Fault]:
+    if config.trainer.activation_checkpointing and objective.needs.jvp:
+        yield Fault(
+            ("trainer", "activation_checkpointing"),
+            f"{config.objective.label} takes forward-mode derivatives, which a recomputed block does not give: "
+            "only false is allowed",
+        )
 
 
 def _name(config: Config) -> Iterator[Fault]:
