@@ -38,10 +38,19 @@ class Needs:
 
 @dataclass(frozen=True)
 class Loss:
-    """A batch's loss: `per_sample` (B,), the mean over each sample's elements, weighting included; detached `logs`."""
+    """A batch's loss.
+
+    Args:
+        per_sample: (B,) the mean over each sample's elements, weighting included.
+        logs: detached numbers by name.
+        times: (B,) the path times that the losses belong to, where each has one.
+        steps: (B,) the lengths d of the steps that they belong to, where each has one; 0 for the instantaneous ones.
+    """
 
     per_sample: Tensor
     logs: dict[str, Tensor] = field(default_factory=dict)
+    times: Tensor | None = None
+    steps: Tensor | None = None
 
 
 class Objective(nn.Module, ABC):

@@ -153,6 +153,8 @@ class Shortcut(Objective):
                 "loss_flow": flow_error.detach().view(-1, group)[:, 1:].mean(),
                 "loss_self_consistency": consistency.detach().mean(),
             },
+            times=t,
+            steps=step,
         )
 
     def _teacher(self, network: Network, teacher: Network | None) -> Network:
