@@ -50,11 +50,18 @@ def _group(text: str) -> str:
     raise UserError(f"there is no group {text!r}{guess} Known: {', '.join(GROUPS)}")
 
 
-def describe(overrides: Overrides = None, config: ConfigFile = None) -> None:
+def describe(
+    overrides: Overrides = None,
+    config: ConfigFile = None,
+    gpus: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Plan the memory of a training on N GPUs.")
+    ] = None,
+    gpu_memory: Annotated[float, typer.Option(metavar="GB", min=0, help="Memory of a GPU, in 10⁹ bytes.")] = 80.0,
+) -> None:
     """Say what a plugin is, what it takes and what it becomes; without one named, the whole configuration.
 
     Examples: fewstep describe objective=shortcut; fewstep describe backbone=DiT-S/2 data=mnist;
-    fewstep describe density="mode(1.29)"; fewstep describe --config train.yaml
+    fewstep describe density="mode(1.29)"; fewstep describe --config sd3_8b --gpus 256
     """
     from experiments.config import ConfigError, read, resolve
     from experiments.config.schema import PLUGINS
@@ -77,6 +84,10 @@ def describe(overrides: Overrides = None, config: ConfigFile = None) -> None:
         tell(f"with the other sections as they are this is refused: {error}", style="yellow")
     else:
         _describe_facts(whole, named)
+        if gpus is not None:
+            from experiments.cli.memory import describe_memory
+
+            describe_memory(whole, gpus, gpu_memory)
 
 
 def _sections() -> tuple[str, ...]:

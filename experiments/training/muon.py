@@ -86,6 +86,10 @@ class Muon:
         """Whether Muon moves this parameter."""
         return parameter.ndim == 2 and first_match(name, self.adamw) is None
 
+    def moments(self, name: str, parameter: Tensor) -> int:
+        """Numbers kept for each element of a parameter: Muon's momentum, or AdamW's two."""
+        return 1 if self.is_muons(name, parameter) else 2
+
     def create(self, parameters: Iterable[tuple[str, Tensor]]) -> TorchOptimizer:
         """The optimiser over these named parameters."""
         named: dict[str, list[tuple[str, Tensor]]] = {MUON: [], ADAMW: []}
