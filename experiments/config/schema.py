@@ -11,7 +11,8 @@ from experiments.config.marks import ADDED, IDENTITY, Pattern, Plugins, Range
 
 Count = Annotated[int, Range(at_least=1)]
 Device = Literal["auto", "cpu", "gpu"]
-Precision = Literal["32-true", "bf16-mixed"]
+Precision = Literal["32-true", "bf16-mixed", "bf16-true", "64-true"]
+Strategy = Literal["auto", "ddp", "fsdp"]
 Weights = Annotated[str, Pattern(averages.PATTERN, averages.TOLD)]
 Seed = Annotated[int, Range(at_least=0, at_most=2**63 - 1)]
 
@@ -41,12 +42,14 @@ class Trainer:
         max_steps: optimiser steps.
         batch_size: samples per optimiser step, over all devices and accumulated micro-batches.
         accumulate: micro-batches per optimiser step.
-        precision: "32-true" or "bf16-mixed".
+        precision: "32-true", "bf16-mixed", "bf16-true" (averages, loss and times stay float32) or "64-true".
         clip: largest norm of the gradient; null for none.
         compile: torch.compile the backbone.
         devices: processes per node.
         nodes: machines.
-        strategy: Lightning's name of the way to share the work ("auto", "ddp").
+        strategy: how several processes share the work: "ddp" (every one holds the network; what "auto" takes) or "fsdp"
+            (each holds its part of the weights, averages and optimiser state: FSDP2).
+        activation_checkpointing: compute each block again in the backward pass rather than keep its activations.
         accelerator: where it runs.
         threads: torch threads per process; null leaves torch's own.
         workers: loader processes.
@@ -68,7 +71,8 @@ class Trainer:
     compile: bool = False
     devices: Count = 1
     nodes: Count = 1
-    strategy: str = "auto"
+    strategy: Strategy = "auto"
+    activation_checkpointing: bool = False
     accelerator: Device = "auto"
     threads: Count | None = None
     workers: Annotated[int, Range(at_least=0)] = 0

@@ -83,7 +83,7 @@ def window_means(module: TrainingModule, step: int) -> dict[str, float]:
     """Means over the steps since the last call and over the ranks; :class:`RunFailed` where a loss is not finite."""
     window, module.window = module.window, []
     names = sorted({name for entry in window for name in entry})
-    columns = [torch.stack([entry[name].float() for entry in window if name in entry]) for name in names]
+    columns = [torch.stack([entry[name].double() for entry in window if name in entry]) for name in names]
     means = torch.stack([column.mean() for column in columns])
     finite = torch.isfinite(columns[names.index("loss")]).float()
     if dist.is_initialized():

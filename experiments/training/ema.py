@@ -15,7 +15,7 @@ from experiments.training.power import exponent, factor
 
 
 class EMA(nn.Module):
-    """A float32 shadow of a network: θ̂ ← β θ̂ + (1 − β) θ after every optimiser step.
+    """A shadow of a network in float32 at least: θ̂ ← β θ̂ + (1 − β) θ after every optimiser step.
 
     It is itself the averaged network, called as the network is: the teacher of few-step objectives and the one that
     is evaluated. With ``warmup``, β = min(decay, (1 + n) / (10 + n)) at the n-th step, so that the first steps are
@@ -33,7 +33,8 @@ class EMA(nn.Module):
 
     def __init__(self, network: nn.Module, decay: float, *, warmup: bool = True, every: int = 1):
         super().__init__()
-        self.network = copy.deepcopy(network).float().requires_grad_(False).eval()
+        self.network = copy.deepcopy(network).requires_grad_(False).eval()
+        self.network.to(torch.promote_types(next(network.parameters()).dtype, torch.float32))
         self.decay, self.warmup, self.every = decay, warmup, every
         self._pairs: tuple[list[Tensor], list[Tensor]] | None = None
 
@@ -57,8 +58,8 @@ class EMA(nn.Module):
         if self._pairs is None:
             self._pairs = list(self.network.parameters()), list(network.parameters())
         shadow, source = self._pairs
-        if source[0].dtype != torch.float32:
-            source = [parameter.float() for parameter in source]
+        if source[0].dtype != shadow[0].dtype:
+            source = [parameter.to(shadow[0].dtype) for parameter in source]
         torch._foreach_lerp_(shadow, source, 1 - self.beta(update))  # pyright: ignore[reportPrivateImportUsage]
 
 

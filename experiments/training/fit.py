@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from lightning import Callback, Trainer
-from lightning.pytorch.strategies import DDPStrategy, Strategy
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 
 from datamodules.order import TrainingOrder
 from experiments.components import Components, build
@@ -27,6 +27,7 @@ from experiments.trackers.base import Tracker
 from experiments.training import callbacks, checkpoints
 from experiments.training.export import Best
 from experiments.training.module import TrainingModule
+from experiments.training.precision import LIGHTNING
 from experiments.training.ranks import Ranks
 from experiments.training.saving import Save
 from experiments.training.snapshots import TakeSnapshots
@@ -112,7 +113,7 @@ def _trainer(config: Config, steps: int, callbacks: list[Callback]) -> Trainer:
         devices=settings.devices,
         num_nodes=settings.nodes,
         strategy=_strategy(config),
-        precision=settings.precision,
+        precision=LIGHTNING.get(settings.precision, "32-true"),  # pyright: ignore[reportArgumentType]
         max_steps=steps,
         max_epochs=-1,
         callbacks=callbacks,
@@ -128,9 +129,13 @@ def _trainer(config: Config, steps: int, callbacks: list[Callback]) -> Trainer:
 
 
 def _strategy(config: Config) -> str | Strategy:
-    """DDP for several processes: no buffers to broadcast (they are constants), gradients as views of the buckets."""
+    """For several processes: DDP (no buffers to broadcast, gradients as views of the buckets), or FSDP2."""
     if config.trainer.devices * config.trainer.nodes == 1:
         return "auto"
+    if config.trainer.strategy == "fsdp":
+        return ModelParallelStrategy(
+            data_parallel_size=config.trainer.devices * config.trainer.nodes, tensor_parallel_size=1
+        )
     return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
@@ -14,9 +15,11 @@ from torch.optim.lr_scheduler import LambdaLR
 from datamodules.order import positions
 from experiments.config import Config
 from experiments.errors import UserError
+from experiments.training.blocks import recompute
 from experiments.training.checkpoints import mismatches
 from experiments.training.ema import EMA, averages
-from experiments.training.sharding import local
+from experiments.training.precision import BATCH, WEIGHTS
+from experiments.training.sharding import average_gradients, clip, divide, divided_like, local
 from experiments.training.window import merge
 from objectives import Draws, Objective
 
@@ -28,7 +31,9 @@ class TrainingModule(LightningModule):
         self, config: Config, objective: Objective, backbone: nn.Module, augment: Callable[..., dict[str, Any]]
     ):
         super().__init__()
-        self.config, self.augment = config, augment
+        precision = config.trainer.precision
+        backbone.to(WEIGHTS.get(precision, torch.float32))
+        self.config, self.augment, self._batch_dtype = config, augment, BATCH.get(precision, torch.float32)
         self.objective, self.backbone = objective, backbone
         self.emas = nn.ModuleList(averages(backbone, config.ema))
         self.teacher = self.emas[0] if objective.needs.teacher == "ema" else None
@@ -40,6 +45,17 @@ class TrainingModule(LightningModule):
         self._former_accumulate = 1
         self._positions: dict[int, Tensor] = {}
         self._optimizer_state: dict[str, Any] | None = None
+        self._divided = False
+        if config.trainer.activation_checkpointing:
+            recompute(backbone)
+
+    def configure_model(self) -> None:
+        """Under FSDP2: divide the backbone and its averages, which hold what a checkpoint held by now."""
+        if isinstance(self.trainer.strategy, ModelParallelStrategy) and not self._divided:
+            assert self.device_mesh is not None
+            for network in (self.backbone, *(ema.network for ema in self.emas if isinstance(ema, EMA))):
+                divide(network, self.device_mesh["data_parallel"])
+            self._divided = True
 
     @property
     def step(self) -> int:
@@ -48,7 +64,9 @@ class TrainingModule(LightningModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         draws = self._draws(batch_idx)
-        batch = self.augment(batch, draws)
+        batch = self.augment({**batch, "x": batch["x"].to(self._batch_dtype)}, draws)
+        if self.objective.needs.pairs:
+            draws = draws.given(noise=batch["noise"].to(self._batch_dtype))
         progress = self.step / self.config.trainer.max_steps
         loss = self.objective.loss(
             self.backbone, batch["x"], batch.get("condition"), draws, teacher=self.teacher, progress=progress
@@ -73,17 +91,23 @@ class TrainingModule(LightningModule):
         optimizer = self.config.optimizer.build().create((name, p) for name, p in named if p.requires_grad)
         if self._optimizer_state is not None:
             groups = optimizer.state_dict()["param_groups"]  # hyper-parameters are the configuration's
-            optimizer.load_state_dict({"state": self._optimizer_state["state"], "param_groups": groups})
+            weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+            state = {
+                i: {name: divided_like(v, weights[i]) if isinstance(v, Tensor) else v for name, v in values.items()}
+                for i, values in self._optimizer_state["state"].items()
+            }
+            optimizer.load_state_dict({"state": state, "param_groups": groups})
         first, last = self.first_step, self.config.trainer.max_steps
         scheduler = LambdaLR(optimizer, lambda step: self.schedule(first + step, last))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
         """Clip by the global norm and keep it. Ours: Lightning 2.6 refuses a fused optimiser under bf16-mixed."""
+        if self._divided:
+            average_gradients(self.objective.parameters())
         if self.config.trainer.clip is not None:
             weights = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-            norm = nn.utils.clip_grad_norm_(weights, self.config.trainer.clip, foreach=True)
-            self.window[-1]["grad_norm"] = norm.detach()
+            self.window[-1]["grad_norm"] = clip(weights, self.config.trainer.clip).detach()
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
@@ -112,7 +136,7 @@ class TrainingModule(LightningModule):
 
     def own_tensors(self) -> list[Tensor]:
         """The backbone's weights, or this process's pieces of them."""
-        return [local(parameter) for parameter in self.backbone.parameters()]
+        return [own for parameter in self.backbone.parameters() if (own := local(parameter)).numel()]
 
     def on_train_start(self) -> None:
         """Take up the window of this rank; all get the ranks' mean where the work is divided otherwise than before."""
