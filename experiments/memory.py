@@ -7,11 +7,11 @@ them. With s bytes for a stored element (4; 2 under bf16-true) and c for one tha
     gradients     s P'
     optimiser     s P' per moment: two of AdamW, one of Muon's matrices
     averages      4 P' each: always float32
-    gathered      2 c (R + 2 M): weights and gradients of what stays whole (R, all outside the blocks) and of two blocks
-                  (M, the largest), one at work and one on its way; a teacher's two blocks 4 · 2 M more
-    activations   what autograd keeps of one micro-batch, counted by running the network on the meta device
-
-On one GPU nothing is gathered; computing in another type than is stored keeps a copy of the weights, c P.
+    gathered      2 s (R + 2 M): whole weights and gradients of all that is outside the blocks (R) and of two blocks (M,
+                  the largest), one at work and one on its way; a teacher's two blocks 4 · 2 M more; on one GPU nothing
+    copies        under bf16-mixed c P: autograd keeps the bfloat16 copy of each weight from the forward pass to the
+                  backward pass; with checkpointed blocks c (R + M)
+    activations   what else autograd keeps of one micro-batch, counted by running the network on the meta device
 """
 
 from __future__ import annotations
@@ -56,13 +56,17 @@ class Plan:
     optimizer: int
     averages: int
     gathered: int
+    copies: int
+    copies_checkpointed: int
     activations: int
     checkpointed: int
 
     def total(self, *, checkpointing: bool) -> int:
         """All of it, with or without activation checkpointing."""
         state = self.parameters + self.gradients + self.optimizer + self.averages + self.gathered
-        return state + (self.checkpointed if checkpointing else self.activations)
+        if checkpointing:
+            return state + self.copies_checkpointed + self.checkpointed
+        return state + self.copies + self.activations
 
     def fits(self, memory: float, *, checkpointing: bool) -> bool:
         """Whether it leaves :data:`RESERVE` of a GPU of so many bytes free."""
@@ -86,6 +90,7 @@ def memory_plan(config: Config, gpus: int) -> Plan:
     samples = config.trainer.batch_size // parts
     activations, checkpointed = activation_bytes(network, samples, compute_type(config))
     stored, computed = (dtype.itemsize for dtype in (stored_type(config), compute_type(config)))
+    copies, copies_checkpointed = copied_bytes(network, computed) if computed < stored else (0, 0)
     local = {name: local_elements(parameter, gpus) for name, parameter in network.named_parameters()}
     recipe = build_cached(config.optimizer)
     moments = getattr(recipe, "moments", lambda name, parameter: 2)
@@ -97,7 +102,9 @@ def memory_plan(config: Config, gpus: int) -> Plan:
         gradients=stored * sum(local.values()),
         optimizer=stored * sum(local[name] * moments(name, p) for name, p in network.named_parameters()),
         averages=4 * len(averages.names(config.ema)) * sum(local.values()),
-        gathered=gathered_bytes(network, gpus, stored, computed, teacher=objective.needs.teacher == "ema"),
+        gathered=gathered_bytes(network, gpus, stored, teacher=objective.needs.teacher == "ema"),
+        copies=copies,
+        copies_checkpointed=copies_checkpointed,
         activations=activations,
         checkpointed=checkpointed,
     )
@@ -125,14 +132,22 @@ def blocks(network: nn.Module) -> list[nn.Module]:
     return [module for module in network.modules() if kinds and isinstance(module, kinds)]
 
 
-def gathered_bytes(network: nn.Module, gpus: int, stored: int, computed: int, *, teacher: bool) -> int:
-    """Bytes of whole weights and gradients at the moment of the most, beyond the shards."""
-    count = sum(parameter.numel() for parameter in network.parameters())
-    if gpus == 1:
-        return computed * count if computed != stored else 0
+def block_sizes(network: nn.Module) -> tuple[int, int]:
+    """R and M: parameters outside all blocks, and those of the largest block."""
     sizes = [sum(parameter.numel() for parameter in block.parameters()) for block in blocks(network)]
-    largest = max(sizes, default=0)
-    return 2 * computed * (count - sum(sizes) + 2 * largest) + (4 * 2 * largest if teacher else 0)
+    return sum(parameter.numel() for parameter in network.parameters()) - sum(sizes), max(sizes, default=0)
+
+
+def gathered_bytes(network: nn.Module, gpus: int, stored: int, *, teacher: bool) -> int:
+    """Bytes of whole weights and gradients at the moment of the most, beyond the shards."""
+    rest, largest = block_sizes(network)
+    return 0 if gpus == 1 else 2 * stored * (rest + 2 * largest) + (4 * 2 * largest if teacher else 0)
+
+
+def copied_bytes(network: nn.Module, computed: int) -> tuple[int, int]:
+    """Bytes of the weights' copies in the type that is computed with: all, and with checkpointed blocks."""
+    rest, largest = block_sizes(network)
+    return computed * sum(parameter.numel() for parameter in network.parameters()), computed * (rest + largest)
 
 
 def activation_bytes(network: nn.Module, samples: int, dtype: torch.dtype) -> tuple[int, int]:

@@ -29,6 +29,8 @@ def describe_memory(config: Config, gpus: int, gpu_memory: float) -> None:
     }
     for name, size in rows.items():
         table.add_row(Text(name), *[Text(f"{size / GB:.2f}")] * 2)
+    copies = (plan.copies, plan.copies_checkpointed)
+    table.add_row("bfloat16 copies of the weights", *(f"{size / GB:.2f}" for size in copies))
     table.add_row("activations (estimate)", *(f"{size / GB:.2f}" for size in (plan.activations, plan.checkpointed)))
     totals = [plan.total(checkpointing=checkpointing) for checkpointing in (False, True)]
     table.add_row(Text("total", style="bold"), *(Text(f"{total / GB:.2f}", style="bold") for total in totals))

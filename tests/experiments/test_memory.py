@@ -16,7 +16,7 @@ from experiments.cli.app import start
 from experiments.config import read, resolve
 from experiments.config.checks import meta_backbone
 from experiments.errors import UserError
-from experiments.memory import Plan, activation_bytes, blocks, gathered_bytes, local_elements, memory_plan
+from experiments.memory import Plan, activation_bytes, blocks, copied_bytes, gathered_bytes, local_elements, memory_plan
 
 
 class Block(nn.Module):
@@ -102,9 +102,10 @@ def test_states_of_a_small_network_by_hand() -> None:
     assert (found.parameters, found.gradients, found.optimizer) == (4 * half, 4 * half, 8 * half)
     assert found.averages == 4 * 3 * half
     assert found.samples == 4
-    states = found.parameters + found.gradients + found.optimizer + found.averages + found.gathered
-    assert found.total(checkpointing=False) == states + found.activations
-    assert found.total(checkpointing=True) == states + found.checkpointed
+    mixed = plan("trainer.precision=bf16-mixed")
+    states = mixed.parameters + mixed.gradients + mixed.optimizer + mixed.averages + mixed.gathered
+    assert mixed.total(checkpointing=False) == states + mixed.copies + mixed.activations
+    assert mixed.total(checkpointing=True) == states + mixed.copies_checkpointed + mixed.checkpointed
     assert plan("trainer.accumulate=4").samples == 1
 
 
@@ -118,17 +119,18 @@ def test_whole_weights_of_a_small_network_by_hand() -> None:
         network = Small(5, 3)
     block, rest = 5 * 5 + 5, (3 * 5 + 5) + (5 * 3 + 3)
     assert len(blocks(network)) == 3
-    assert gathered_bytes(network, 4, 4, 2, teacher=False) == 2 * 2 * (rest + 2 * block)
-    assert gathered_bytes(network, 4, 4, 4, teacher=True) == 2 * 4 * (rest + 2 * block) + 4 * 2 * block
-    assert gathered_bytes(network, 1, 4, 4, teacher=False) == 0
-    assert gathered_bytes(network, 1, 4, 2, teacher=False) == 2 * (3 * block + rest)
+    assert gathered_bytes(network, 4, 4, teacher=False) == 2 * 4 * (rest + 2 * block)
+    assert gathered_bytes(network, 4, 2, teacher=True) == 2 * 2 * (rest + 2 * block) + 4 * 2 * block
+    assert gathered_bytes(network, 1, 4, teacher=True) == 0
+    assert copied_bytes(network, 2) == (2 * (3 * block + rest), 2 * (block + rest))
 
 
-def test_mixed_precision_halves_activations_and_leaves_the_states() -> None:
+def test_mixed_precision_halves_activations_copies_the_weights_and_leaves_the_states() -> None:
     single, mixed = plan(), plan("trainer.precision=bf16-mixed")
     assert (mixed.parameters, mixed.optimizer, mixed.averages) == (single.parameters, single.optimizer, single.averages)
     assert 0.4 * single.activations < mixed.activations < 0.8 * single.activations
-    assert mixed.gathered == single.gathered / 2
+    assert (single.copies, mixed.copies) == (0, 2 * mixed.count)
+    assert 0 < mixed.copies_checkpointed < mixed.copies
 
 
 @pytest.mark.parametrize("backbone", ["dit", "u-vit", "mmdit", "mlp"])
@@ -142,8 +144,10 @@ def test_every_backbone_is_counted_and_checkpointing_keeps_less(backbone: str) -
     assert twice == pytest.approx(2 * everything, rel=0.02)
 
 
+@pytest.mark.parametrize("mixed", [False, True])
 @pytest.mark.parametrize("backbone", ["dit", "u-vit", "mmdit", "mlp"])
-def test_the_count_on_the_meta_device_is_what_a_real_forward_pass_keeps(backbone: str) -> None:
+def test_the_plan_is_what_a_real_forward_pass_keeps(backbone: str, mixed: bool) -> None:
+    """Exactly in float32; in mixed precision autocast keeps some tensors in float32, which the plan does not know."""
     config = resolve(read(None, [f"backbone={backbone}"]))
     network = config.backbone.build(spec=config.data.build().spec, step=False)
     network.initialise(0)
@@ -155,10 +159,12 @@ def test_the_count_on_the_meta_device_is_what_a_real_forward_pass_keeps(backbone
             kept[storage.data_ptr()] = storage
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        network(torch.randn(16, 1, 8, 8), torch.rand(16), {"label": torch.zeros(16, dtype=torch.int64)})
-    everything, _ = activation_bytes(meta_backbone(config.backbone, config.data, step=False), 16, torch.float32)
-    assert everything == pytest.approx(sum(storage.nbytes() for storage in kept.values()), rel=0.05)
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=mixed, cache_enabled=False)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), autocast:
+        network(torch.randn(64, 1, 8, 8), torch.rand(64), {"label": torch.zeros(64, dtype=torch.int64)})
+    meta, dtype = meta_backbone(config.backbone, config.data, step=False), torch.bfloat16 if mixed else torch.float32
+    planned = activation_bytes(meta, 64, dtype)[0] + (copied_bytes(meta, 2)[0] if mixed else 0)
+    assert planned == pytest.approx(sum(storage.nbytes() for storage in kept.values()), rel=0.1 if mixed else 1e-9)
 
 
 def test_a_tenth_is_left_free() -> None:
