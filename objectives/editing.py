@@ -11,9 +11,7 @@ from objectives.heads.base import rows
 from objectives.paths import Path
 from objectives.sampling import Sampler
 
-_FIXED_POINT = (
-    8  # iterations: the error of the last step's inverse falls by (its length · Lipschitz constant) with each
-)
+_ITERATIONS = 32  # with each the error falls by (length of the last step · Lipschitz constant of the velocity)
 
 
 @torch.no_grad()
@@ -30,7 +28,8 @@ def invert(sampler: Sampler, x: Tensor, condition: Condition, *, steps: int) -> 
         steps: number of solver steps, at least 2.
 
     Raises:
-        ValueError: a stochastic solver, an objective that conditions on the step, fewer than two steps.
+        ValueError: a stochastic solver, an objective that conditions on the step, fewer than two steps, or so few that
+            the last of them has no inverse by fixed-point iteration.
 
     Source: Song et al. 2021 (DDIM), §4.3 and Mokady et al. 2023 for the use.
     """
@@ -49,11 +48,16 @@ def invert(sampler: Sampler, x: Tensor, condition: Condition, *, steps: int) -> 
 
 def _last_step_inverted(sampler: Sampler, x: Tensor, condition: Condition, times: Tensor) -> Tensor:
     """z at times[1] whose step onto times[0] = 0 is x."""
-    down = times[:2].flip(0)
-    z = x
-    for _ in range(_FIXED_POINT):
+    down, z, missed = times[:2].flip(0), x, []
+    small = 100 * torch.finfo(x.dtype).eps
+    for _ in range(_ITERATIONS):
         landed, _ = sampler.run(z, down, condition)
+        missed.append(float((x - landed).abs().max()))
+        if missed[-1] <= small * (1 + float(x.abs().max())):
+            return z
         z = z + (x - landed)
+    if not missed[-1] < missed[0] / 100:
+        raise ValueError(f"the last step, from t = {float(times[1]):g}, is too long to be inverted: take more steps")
     return z
 
 
@@ -71,7 +75,8 @@ def inpaint(
     """(B, …) samples that are x where the mask is True.
 
     After every step what is known is put back as it is on the path at that time, a(t)·x + b(t)·ε, with the noise ε that
-    the sample started from. That conditions approximately: the network sees what is known and fills in what fits.
+    the sample started from. That conditions approximately: the network sees what is known and leans to what fits; a
+    stochastic solver, which takes back some of what it did before, more so.
     Source: Lugmayr et al. 2022 (RePaint), eq. 8, without its resampling.
 
     Args:

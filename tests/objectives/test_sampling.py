@@ -183,6 +183,55 @@ def test_rescaling_restores_the_conditional_deviation():
         assert torch.allclose(guided(z, t, condition).std(1), seen["conditional"], rtol=1e-4) == close
 
 
+def test_autoguidance_calls_each_network_once_under_the_condition():
+    calls, weaker, w = _Calls(), _Calls(), 1.8
+    weak = Guidance(w, reference=lambda z, t, condition: 0.7 * weaker(z, t, condition))
+    out, nfe = sample(FlowMatching(), calls, NOISE, CONDITION, steps=3, solver="euler", guidance=weak, return_nfe=True)
+    assert (calls.batches, weaker.batches, nfe) == ([16] * 3, [16] * 3, 6)
+
+    def combined(z, t, condition):
+        better = _Calls()(z, t, condition)
+        return 0.7 * better + w * (better - 0.7 * better)
+
+    close = torch.testing.assert_close
+    close(out, sample(FlowMatching(), combined, NOISE, CONDITION, steps=3, solver="euler"))
+
+
+def test_autoguidance_needs_no_condition_and_costs_nothing_at_one():
+    calls = []
+
+    def reference(z, t, condition):
+        calls.append(len(z))
+        return 0.5 * _network(z, t)
+
+    def twice(z, t, condition):
+        return 1.5 * _network(z, t)
+
+    guided = sample(FlowMatching(), _network, NOISE, None, steps=3, guidance=Guidance(2.0, reference=reference))
+    torch.testing.assert_close(guided, sample(FlowMatching(), twice, NOISE, None, steps=3))
+    assert calls == [16] * 3
+    sample(FlowMatching(), _network, NOISE, None, steps=3, guidance=Guidance(1.0, reference=reference))
+    sample(FlowMatching(), _network, NOISE, None, steps=4, guidance=Guidance(2.0, (0.4, 0.6), reference=reference))
+    assert calls == [16] * 4
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.0, Guidance(2.0, reference=lambda z, t, c, s=None: 0.5 * z.tanh())])
+@pytest.mark.parametrize("name", ["rf", "edm/rf"])
+def test_float64_sampling_around_a_float32_network(name, guidance):
+    objective, seen = formulation(name), set()
+
+    def network(z, t, condition, step=None):
+        seen.add((z.dtype, t.dtype))
+        return _Calls()(z, t, condition)
+
+    out = sample(objective, network, NOISE, CONDITION, steps=6, guidance=guidance, network_dtype=torch.float32)
+    assert out.dtype == torch.float64
+    assert seen == {(torch.float32, torch.float32)}
+    exact = sample(objective, network, NOISE, CONDITION, steps=6, guidance=guidance)
+    torch.testing.assert_close(out, exact, rtol=1e-5, atol=1e-5)
+    assert not torch.equal(out, exact)
+
+
 @pytest.mark.parametrize(
     "wrong", [{"scale": math.inf}, {"interval": (0.5, 0.2)}, {"interval": (0, 2)}, {"rescale": 1.5}]
 )
