@@ -1,4 +1,4 @@
-"""One process, two or four, DDP or FSDP2, resumed or not: the same gradients and the same training."""
+"""One process, two or four, DDP or FSDP2, stopped or not: the same gradients and the same training."""
 
 from __future__ import annotations
 
@@ -11,25 +11,92 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
+from experiments.evaluation.loaded import LoadedRun
 from experiments.runs import Run
 from experiments.training import checkpoints
 
 SmallRun = Callable[..., Run]
+Job = tuple[str, dict[str, Any], dict[str, Any]]
+"""A folder, what differs in its configuration, and what the processes are told besides."""
+
 SCRIPT = Path(__file__).with_name("together.py")
-OBJECTIVES = ("rf/lognorm(0,1)", "edm(-1.20,1.20)", "shortcut")
+SIZE = {"backbone__width": 32, "backbone__depth": 2, "backbone__heads": 2}
 BACKBONES: dict[str, dict[str, Any]] = {
-    "dit": {"backbone__width": 32, "backbone__depth": 2, "backbone__heads": 2},
-    "u-vit": {"backbone__width": 32, "backbone__depth": 2, "backbone__heads": 2},
-    "mmdit": {"backbone__width": 32, "backbone__depth": 2, "backbone__heads": 2},
-    "mlp": {"backbone__width": 16, "backbone__depth": 2},
-}
+    "dit": SIZE, "u-vit": SIZE, "mmdit": SIZE, "mlp": {"backbone__width": 16, "backbone__depth": 2}
+}  # fmt: skip
+OBJECTIVES = ("rf/lognorm(0,1)", "edm(-1.20,1.20)", "shortcut")
+DIVISIONS = {1: [(1, "auto"), (4, "auto")], 2: [(2, "ddp"), (1, "fsdp")], 4: [(1, "ddp")]}
+"""Processes -> the accumulations and strategies that are compared over 50 steps."""
+FIFTY = {
+    "objective": "shortcut", "trainer__max_steps": 50, "trainer__log_every": 1, "trainer__checkpoint_every": 50,
+    "trainer__validate_every": 50,
+}  # fmt: skip
+DIT: dict[str, Any] = {"objective": "shortcut", "backbone": "dit", "data": "digits", **SIZE}
 
 
-def together(processes: int, jobs: list[dict[str, Any]], folder: Path) -> None:
+def gradients(kind: str, **options: Any) -> list[Job]:
+    """One step of every objective on every backbone."""
+    job = {"awake": True, "gradients": True}
+    common = {"data": "digits", "seed": 3, **options}
+    return [
+        (f"gradients {kind} {i} {backbone}", {"objective": objective, "backbone": backbone, **size, **common}, job)
+        for i, objective in enumerate(OBJECTIVES)
+        for backbone, size in BACKBONES.items()
+    ]
+
+
+def fifty(processes: int) -> list[Job]:
+    """Fifty steps, divided in every way that so many processes have."""
+    return [
+        (
+            f"fifty {precision} {processes} {accumulate} {strategy}",
+            {
+                **FIFTY,
+                "trainer__precision": precision,
+                "trainer__accumulate": accumulate,
+                "trainer__strategy": strategy,
+            },
+            {},
+        )
+        for precision in ("32-true", "64-true")
+        for accumulate, strategy in DIVISIONS[processes]
+    ]
+
+
+def interrupted(strategy: str) -> list[Job]:
+    """The same training whole and in four pieces."""
+    options = {**DIT, "trainer__accumulate": 2, "trainer__strategy": strategy}
+    pieces: list[Job] = [(f"pieces {strategy}", options, {"stop_in": step}) for step in (3, 6, 10)]
+    return [(f"whole {strategy}", options, {}), *pieces, (f"pieces {strategy}", options, {})]
+
+
+FSDP = {**DIT, "trainer__strategy": "fsdp"}
+PHASES: list[tuple[int, list[Job]]] = [
+    (2, [*gradients("ddp"), *gradients("fsdp", trainer__strategy="fsdp"), *fifty(2), *interrupted("ddp"),
+         *interrupted("fsdp"), ("moved", FSDP, {"stop_in": 4})]),
+    (4, [*fifty(4), ("moved", FSDP, {"stop_in": 8})]),
+    (1, [*gradients("one"), *fifty(1), ("moved", {**DIT, "trainer__accumulate": 2}, {}), ("stayed", DIT, {})]),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, small_run: SmallRun) -> dict[str, Run]:
+    """Every run of this file; processes are started once for each of the phases."""
+    root, made = tmp_path_factory.mktemp("together"), {}
+    for processes, jobs in PHASES:
+        told = []
+        for folder, options, job in jobs:
+            made[folder] = small_run(root / folder, trainer__devices=processes, **options)
+            told.append({"run": str(made[folder].path), **job})
+        together(processes, told, root / f"jobs-{processes}.json")
+    return made
+
+
+def together(processes: int, jobs: list[dict[str, Any]], file: Path) -> None:
     """Do all jobs on so many processes."""
-    file = folder / f"jobs-{processes}-{len(list(folder.glob('jobs-*')))}.json"
     file.write_text(json.dumps(jobs))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -64,42 +131,70 @@ def flat(value: Any, path: str = "") -> dict[str, Any]:
     return {path: value}
 
 
-def assert_bitwise(a: Run, b: Run) -> None:
-    one, other = flat(state(a)), flat(state(b))
-    assert one.keys() == other.keys()
-    for name, value in one.items():
-        assert torch.equal(value, other[name]) if isinstance(value, torch.Tensor) else value == other[name], name
-    rows = [[row for row in run.metrics() if row[1] != "train/steps_per_second"] for run in (a, b)]
-    assert rows[0] == rows[1]
-
-
 def losses(run: Run, name: str = "train/loss") -> list[float]:
     return [value for _, key, value in run.metrics() if key == name]
 
 
-def test_two_processes_give_the_gradients_of_one(small_run: SmallRun, tmp_path: Path) -> None:
-    def runs(kind: str, **overrides: Any) -> dict[tuple[str, str], Run]:
-        made = {}
-        for objective in OBJECTIVES:
-            for backbone, size in BACKBONES.items():
-                overrides |= {"objective": objective, "backbone": backbone, "data": "digits", "trainer__max_steps": 1}
-                made[objective, backbone] = small_run(tmp_path / kind, seed=3, **overrides, **size)
-        return made
-
-    one = runs("one")
-    ddp = runs("ddp", trainer__devices=2)
-    fsdp = runs("fsdp", trainer__devices=2, trainer__strategy="fsdp")
-    job = {"awake": True, "gradients": True}
-    together(1, [job | {"run": str(run.path)} for run in one.values()], tmp_path)
-    together(2, [job | {"run": str(run.path)} for kind in (ddp, fsdp) for run in kind.values()], tmp_path)
-    for name, run in one.items():
-        expected = torch.load(run.path / "gradients.pt", weights_only=True)
-        assert len(expected) > 10
-        for kind, other in (("ddp", ddp[name]), ("fsdp", fsdp[name])):
-            found = torch.load(other.path / "gradients.pt", weights_only=True)
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_two_processes_give_the_gradients_of_one(runs: dict[str, Run], kind: str) -> None:
+    for i in range(len(OBJECTIVES)):
+        for backbone in BACKBONES:
+            expected, found = (
+                torch.load(runs[f"gradients {each} {i} {backbone}"].path / "gradients.pt", weights_only=True)
+                for each in ("one", kind)
+            )
             assert found.keys() == expected.keys()
+            assert len(found) > 10
             largest = torch.stack([grad.norm() for grad in expected.values()]).norm()
-            for parameter, grad in expected.items():
-                assert grad.norm() > 0, (name, parameter)
-                difference = (found[parameter] - grad).norm() / max(grad.norm(), 1e-3 * largest)
-                assert difference < 1e-5, (name, kind, parameter, float(difference))
+            for name, grad in expected.items():
+                assert grad.norm() > 0, (i, backbone, name)
+                difference = (found[name] - grad).norm() / max(grad.norm(), 1e-3 * largest)
+                assert difference < 1e-5, (i, backbone, name, float(difference))
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("32-true", 1e-5), ("64-true", 1e-10)])
+def test_fifty_steps_are_the_same_however_they_are_divided(
+    runs: dict[str, Run], precision: str, tolerance: float
+) -> None:
+    expected = losses(runs[f"fifty {precision} 1 1 auto"])
+    assert len(expected) == len(set(expected)) == 50
+    for processes, ways in DIVISIONS.items():
+        for accumulate, strategy in ways:
+            found = losses(runs[f"fifty {precision} {processes} {accumulate} {strategy}"])
+            assert found == pytest.approx(expected, rel=tolerance, abs=0), (processes, accumulate, strategy)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_processes_that_are_stopped_end_as_two_that_are_not(runs: dict[str, Run], strategy: str) -> None:
+    whole, pieces = runs[f"whole {strategy}"], runs[f"pieces {strategy}"]
+    assert state(whole)["step"] == 12
+    one, other = flat(state(whole)), flat(state(pieces))
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert torch.equal(value, other[name]) if isinstance(value, torch.Tensor) else value == other[name], name
+    rows = [[row for row in run.metrics() if "per_second" not in row[1]] for run in (whole, pieces)]
+    assert rows[0] == rows[1]
+
+
+def test_a_divided_network_goes_on_on_four_processes_and_on_one(runs: dict[str, Run]) -> None:
+    moved, stayed = runs["moved"], runs["stayed"]
+    assert state(moved)["step"] == state(stayed)["step"] == 12
+    for part in ("backbone", "emas", "optimizer"):
+        one, other = flat(state(moved)[part]), flat(state(stayed)[part])
+        assert one.keys() == other.keys()
+        for name, value in one.items():
+            if isinstance(value, torch.Tensor):
+                torch.testing.assert_close(value, other[name], rtol=1e-3, atol=1e-5, msg=name)
+    for name in ("train/loss", "train/grad_norm", "validation/loss_ema"):
+        assert losses(moved, name) == pytest.approx(losses(stayed, name), rel=1e-4), name
+
+
+def test_a_divided_checkpoint_has_a_part_of_each_rank_and_loads_whole(runs: dict[str, Run]) -> None:
+    run = runs["whole fsdp"]
+    folder = checkpoints.folder(run.checkpoints, 12)
+    sizes = [(folder / f"tensors-{rank}.safetensors").stat().st_size for rank in range(2)]
+    assert 0.8 < sizes[0] / sizes[1] < 1.25
+    loaded = LoadedRun(run, device="cpu")
+    whole = state(runs["whole ddp"])["backbone"]
+    for name, weight in loaded.network("raw").state_dict().items():
+        torch.testing.assert_close(weight, whole[name], rtol=1e-3, atol=1e-5, msg=name)
