@@ -34,9 +34,14 @@ def write_manifest(run: Run) -> None:
             str(entry.value) for entry in entry_points(group="lightning.pytorch.callbacks_factory")
         ],
     }
-    attempts = (read_json(run.path / "manifest.json") or {}).get("attempts", [])
+    note(run, "attempts", attempt)
+
+
+def note(run: Run, what: str, entry: dict[str, Any]) -> None:
+    """Append to one of manifest.json's lists."""
+    manifest = read_json(run.path / "manifest.json") or {}
     run.fence()
-    write_json(run.path / "manifest.json", {"attempts": [*attempts, attempt]})
+    write_json(run.path / "manifest.json", {**manifest, what: [*manifest.get(what, []), entry]})
 
 
 def _git_revision() -> str | None:

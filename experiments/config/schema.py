@@ -13,8 +13,10 @@ Count = Annotated[int, Range(at_least=1)]
 Device = Literal["auto", "cpu", "gpu"]
 Precision = Literal["32-true", "bf16-mixed", "bf16-true", "64-true"]
 Strategy = Literal["auto", "ddp", "fsdp"]
+Spike = Literal["skip", "stop", "roll_back"]
 Weights = Annotated[str, Pattern(averages.PATTERN, averages.TOLD)]
 Seed = Annotated[int, Range(at_least=0, at_most=2**63 - 1)]
+Share = Annotated[float, Range(at_least=0, at_most=1)]
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,12 @@ class Trainer:
         threads: torch threads per process; null leaves torch's own.
         workers: loader processes.
         log_every: steps between scalars.
+        health: log the losses against time and step size, the weights' norm and how far a step moves them.
+        activation_stats: log each block's activations and largest attention logit; not with compile.
+        spike: what is done about a step whose gradient norm or loss leaps: "skip" it, "stop" at the next logged step,
+            or then "roll_back" to the checkpoint before it and go on with other draws; null for nothing.
+        spike_factor: how many times its running median a norm or loss must be, to leap.
+        spike_window: steps of which the median is taken; nothing leaps before half of them.
         validate_every: steps between validations.
         checkpoint_every: steps between checkpoints.
         keep_checkpoints: how many of the last checkpoints stay.
@@ -77,6 +85,11 @@ class Trainer:
     threads: Count | None = None
     workers: Annotated[int, Range(at_least=0)] = 0
     log_every: Count = 50
+    health: bool = True
+    activation_stats: bool = False
+    spike: Annotated[Spike | None, ADDED] = None
+    spike_factor: Annotated[Annotated[float, Range(above=1)], ADDED] = 4.0
+    spike_window: Annotated[Count, ADDED] = 200
     validate_every: Count = 500
     checkpoint_every: Count = 200
     keep_checkpoints: Count = 3
@@ -95,7 +108,11 @@ class Evaluation:
         weights: which weights: "ema" (the first average), "raw" (the trained ones), other averages by name.
         num: samples per evaluation.
         guidance: w of classifier-free guidance; 1 is none.
+        guidance_interval: (lowest, highest) path time at which to guide; null guides everywhere.
+        guidance_rescale: how far the guided output is drawn back to the conditional one's standard deviation.
         solver: null takes the objective's own.
+        grid: the times to sample at; null takes the objective's own.
+        dtype: of the arithmetic around the network, whatever it was trained in.
         metrics: distances to measure.
         features: extractor that they look through; null takes the data's own.
         batch_size: samples drawn at once.
@@ -106,7 +123,11 @@ class Evaluation:
     weights: tuple[Weights, ...] = ("ema", "raw")
     num: Annotated[int, Range(at_least=2)] = 1024
     guidance: Annotated[float, Range(at_least=0)] = 1.0
+    guidance_interval: tuple[Share, Share] | None = None
+    guidance_rescale: Share = 0.0
     solver: Annotated[str, Plugins("solvers")] | None = None
+    grid: Annotated[str, Plugins("time_grids")] | None = None
+    dtype: Literal["float32", "float64"] = "float32"
     metrics: tuple[Annotated[str, Plugins("metrics")], ...] = (
         "frechet_distance",
         "kernel_distance",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from lightning import Callback, LightningModule, Trainer
 from experiments.errors import Interrupted, RunFailed, StoppedAtOnce
 from experiments.runs import Run
 from experiments.trackers.base import Tracker
+from experiments.training import tables
 from experiments.training.module import TrainingModule
 from experiments.training.ranks import Ranks
 
@@ -83,9 +85,12 @@ def window_means(module: TrainingModule, step: int) -> dict[str, float]:
     """Means over the steps since the last call and over the ranks; :class:`RunFailed` where a loss is not finite."""
     window, module.window = module.window, []
     names = sorted({name for entry in window for name in entry})
-    columns = [torch.stack([entry[name].double() for entry in window if name in entry]) for name in names]
-    means = torch.stack([column.mean() for column in columns])
-    finite = torch.isfinite(columns[names.index("loss")]).float()
+    columns = [torch.stack([entry[name].double().flatten() for entry in window if name in entry]) for name in names]
+    finite = torch.isfinite(columns[names.index("loss")][:, 0])
+    if module.config.trainer.spike == "skip":  # what was not finite had no effect
+        columns = [column.where(torch.isfinite(column), float("nan")) for column in columns]
+        finite = finite | finite.any()
+    means, finite = torch.cat([column.nanmean(dim=0) for column in columns]), finite.float()
     if dist.is_initialized():
         dist.all_reduce(means)
         means /= dist.get_world_size()
@@ -98,7 +103,11 @@ def window_means(module: TrainingModule, step: int) -> dict[str, float]:
             f"The loss is not finite at step {first}. The last checkpoint before it is kept. "
             "Lower optimizer.lr, set trainer.clip, or train with trainer.precision=32-true."
         )
-    return dict(zip(names, means.tolist(), strict=True))
+    numbers, values = iter(means.tolist()), {}
+    for name, column in zip(names, columns, strict=True):
+        own = list(islice(numbers, column.shape[1]))
+        values |= tables.read(name, own) if name in tables.NAMES else {name: own[0]}
+    return values
 
 
 class Measure(AfterStep):

@@ -26,11 +26,14 @@ from experiments.stopping import Stop
 from experiments.trackers.base import Tracker
 from experiments.training import callbacks, checkpoints
 from experiments.training.export import Best
+from experiments.training.guard import Guard, go_back
+from experiments.training.health import Health
 from experiments.training.module import TrainingModule
 from experiments.training.precision import LIGHTNING
 from experiments.training.ranks import Ranks
 from experiments.training.saving import Save
 from experiments.training.snapshots import TakeSnapshots
+from experiments.training.spikes import RollBack
 
 SHEET = 64  # images on the sheet that trackers get
 
@@ -41,18 +44,34 @@ def fit(
     """Train ``run`` to its last step, with ``parts`` in place of what its configuration names, and ``extra`` callbacks.
 
     Raises :class:`Interrupted` where a stop came first (its checkpoint is written then), :class:`RunFailed` where the
-    loss is not finite or memory is exhausted, :class:`UserError` for a checkpoint of another architecture.
+    loss is not finite, a step leaps or memory is exhausted, :class:`UserError` for another architecture's checkpoint.
     """
+    parts = parts or build(run.config)
+    parts.data.setup()
+    count = 0
+    while True:
+        try:
+            return _go_on(run, parts, count, stop, reporter, extra)
+        except RollBack as back:
+            count, before = back.count, back
+        reporter.notice(go_back(run, before))
+        fresh = build(run.config)
+        parts = Components(parts.data, fresh.objective, fresh.backbone)
+
+
+def _go_on(
+    run: Run, parts: Components, roll_backs: int, stop: Stop, reporter: Reporter, extra: Sequence[Callback]
+) -> None:
+    """Train from the newest whole checkpoint, after at least so many roll-backs."""
     config = run.config
     torch.manual_seed(config.seed)
-    parts = parts or build(config)
-    parts.data.setup()
     module = TrainingModule(config, parts.objective, parts.backbone, parts.data.augment)
     found = checkpoints.newest(run.checkpoints)
     for notice in found.notices:
         reporter.notice(notice)
     if found.path:
         module.restore(found.state, str(found.path))
+    module.roll_backs = max(module.roll_backs, roll_backs)
     if module.first_step < config.trainer.max_steps:
         _train(run, module, parts, stop, reporter, extra)
 
@@ -69,9 +88,9 @@ def _train(
             tracker.open(run.path, first_step=first)
         run.write_status("running", step=first, max_steps=last)
         reporter.begin(config.run_name, done=first, total=last)
-    loader = parts.data.loader("train", _order(parts, trainer, config, first), config.trainer.workers)
+    loader = parts.data.loader("train", _order(parts, trainer, config, module), config.trainer.workers)
     if config.trainer.compile:
-        parts.backbone.compile()
+        module.compile_networks()
     started = time.monotonic()
     try:
         trainer.fit(module, train_dataloaders=loader)
@@ -89,15 +108,15 @@ def _train(
         raise Interrupted(f"Stopped after step {done} of {last}; its checkpoint is written.")
 
 
-def _order(parts: Components, trainer: Trainer, config: Config, first: int) -> TrainingOrder:
+def _order(parts: Components, trainer: Trainer, config: Config, module: TrainingModule) -> TrainingOrder:
     return TrainingOrder(
         len(parts.data.dataset("train")),
         config.trainer.batch_size,
-        config.seed,
+        module.seed,
         rank=trainer.global_rank,
         world=trainer.world_size,
         accumulate=config.trainer.accumulate,
-        start_step=first,
+        start_step=module.first_step,
         max_steps=config.trainer.max_steps,
     )
 
@@ -169,6 +188,8 @@ def _callbacks(run: Run, parts: Components, trackers: list[Tracker], stop: Stop,
     ranks = Ranks(run, stop)
     return [
         ranks,
+        *([Health()] if config.trainer.health else []),
+        *([Guard()] if config.trainer.spike else []),
         callbacks.Record(run, trackers, report),
         callbacks.Validate(losses, ranks, trackers, report),
         callbacks.Picture(pixels, ranks, trackers),

@@ -15,11 +15,13 @@ from torch.optim.lr_scheduler import LambdaLR
 from datamodules.order import positions
 from experiments.config import Config
 from experiments.errors import UserError
-from experiments.training.blocks import recompute
+from experiments.training.blocks import blocks, recompute
 from experiments.training.checkpoints import mismatches
 from experiments.training.ema import EMA, averages
 from experiments.training.precision import BATCH, WEIGHTS
-from experiments.training.sharding import average_gradients, clip, divide, divided_like, local
+from experiments.training.sharding import average_gradients, clip, divide, divided_like, local, norm
+from experiments.training.spikes import Spikes, made_to_skip, seed_after
+from experiments.training.tables import tables
 from experiments.training.window import merge
 from objectives import Draws, Objective
 
@@ -41,6 +43,9 @@ class TrainingModule(LightningModule):
         self.first_step = 0
         self.window: list[dict[str, Tensor]] = []
         self.owed: list[str] = []  # what a stop cut short at this step
+        self.spikes = Spikes.of(config.trainer)
+        self.roll_backs = 0
+        self._skip: Callable[[Tensor], None] | None = None
         self._former: list[list[dict[str, Tensor]]] = []  # the ranks' windows in the checkpoint
         self._former_accumulate = 1
         self._positions: dict[int, Tensor] = {}
@@ -48,6 +53,19 @@ class TrainingModule(LightningModule):
         self._divided = False
         if config.trainer.activation_checkpointing:
             recompute(backbone)
+
+    def compile_networks(self, **options: Any) -> None:
+        """``torch.compile`` for the backbone, and for its average where that is a teacher; names stay as they are.
+
+        Under FSDP2 it is block by block, since between blocks weights are gathered.
+        """
+        networks = [self.backbone, *([self.teacher.network] if isinstance(self.teacher, EMA) else [])]
+        for network in networks:
+            if self.config.trainer.strategy == "fsdp":
+                for block in blocks(network):
+                    block.forward = torch.compile(block.forward, **options)
+            else:
+                network.compile(**options)
 
     def configure_model(self) -> None:
         """Under FSDP2: divide the backbone and its averages, which hold what a checkpoint held by now."""
@@ -62,6 +80,11 @@ class TrainingModule(LightningModule):
         """Optimiser steps done, those before a resume included."""
         return self.first_step + self.global_step
 
+    @property
+    def seed(self) -> int:
+        """Of draws and data order: the run's, and after each roll-back another."""
+        return seed_after(self.config.seed, self.roll_backs)
+
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         draws = self._draws(batch_idx)
         batch = self.augment({**batch, "x": batch["x"].to(self._batch_dtype)}, draws)
@@ -72,7 +95,8 @@ class TrainingModule(LightningModule):
             self.backbone, batch["x"], batch.get("condition"), draws, teacher=self.teacher, progress=progress
         )
         mean = loss.per_sample.mean()
-        self.window.append({"loss": mean.detach(), **loss.logs})
+        told = tables(loss) if self.config.trainer.health else {}
+        self.window.append({"loss": mean.detach(), **loss.logs, **told})
         return mean
 
     def _draws(self, batch_idx: int) -> Draws:
@@ -84,7 +108,7 @@ class TrainingModule(LightningModule):
                 0, trainer.batch_size, self.global_rank, self.trainer.world_size, trainer.accumulate, micro
             )
             self._positions[micro] = rows.to(self.device)
-        return Draws(self.config.seed, self.step, self._positions[micro], trainer.batch_size)
+        return Draws(self.seed, self.step, self._positions[micro], trainer.batch_size)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         named = [*self.backbone.named_parameters(), *self.objective.named_parameters()]
@@ -97,17 +121,35 @@ class TrainingModule(LightningModule):
                 for i, values in self._optimizer_state["state"].items()
             }
             optimizer.load_state_dict({"state": state, "param_groups": groups})
+        if self.config.trainer.spike == "skip":
+            self._skip = made_to_skip(optimizer)
         first, last = self.first_step, self.config.trainer.max_steps
         scheduler = LambdaLR(optimizer, lambda step: self.schedule(first + step, last))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
-        """Clip by the global norm and keep it. Ours: Lightning 2.6 refuses a fused optimiser under bf16-mixed."""
+        """Clip by the global norm, keep it, and look whether it leaps.
+
+        Ours: Lightning 2.6 refuses a fused optimiser under bf16-mixed.
+        """
         if self._divided:
             average_gradients(self.objective.parameters())
-        if self.config.trainer.clip is not None:
-            weights = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-            self.window[-1]["grad_norm"] = clip(weights, self.config.trainer.clip).detach()
+        settings, entry = self.config.trainer, self.window[-1]
+        weights = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        if settings.clip is not None:
+            entry["grad_norm"] = clip(weights, settings.clip).detach()
+        elif self.spikes or (settings.health and self.logs(self.step + 1)):
+            entry["grad_norm"] = norm([weight.grad for weight in weights if weight.grad is not None])
+        if self.spikes:
+            loss = torch.stack([each["loss"] for each in self.window[-settings.accumulate :]]).mean()
+            leaps = self.spikes.leaps(self.step, entry["grad_norm"], loss)
+            entry["spikes"] = leaps.float()
+            if self._skip:
+                self._skip(leaps)
+
+    def logs(self, step: int) -> bool:
+        """Whether numbers are logged after ``step``."""
+        return step % self.config.trainer.log_every == 0 or step == self.config.trainer.max_steps
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
@@ -128,6 +170,8 @@ class TrainingModule(LightningModule):
             "optimizer": optimizer.state_dict(),
             "accumulate": self.config.trainer.accumulate,
             "owed": self.owed,
+            "roll_backs": self.roll_backs,
+            "spikes": self.spikes.recent if self.spikes else None,
         }
 
     def ranked(self) -> dict[str, Any]:
@@ -159,6 +203,9 @@ class TrainingModule(LightningModule):
             ema.network.load_state_dict(weights)
         self.first_step, self._optimizer_state = state["step"], state["optimizer"]
         self.owed = list(state.get("owed", []))
+        self.roll_backs = state.get("roll_backs", 0)
+        if self.spikes and state.get("spikes") is not None:
+            self.spikes.recent = state["spikes"]
         self._former = [rank["window"] for rank in state["ranks"]]
         self._former_accumulate = state.get("accumulate", 1)
 

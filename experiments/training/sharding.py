@@ -62,11 +62,16 @@ def clip(weights: Sequence[Tensor], limit: float) -> Tensor:
     if not any(isinstance(weight, DTensor) for weight in weights):
         return nn.utils.clip_grad_norm_(weights, limit, foreach=True)
     grads = [weight.grad for weight in weights if weight.grad is not None]
-    parts = [nn.utils.get_total_norm(kind, foreach=True) for kind in _by_kind(grads)]
-    norm = torch.linalg.vector_norm(torch.stack([whole(part) for part in parts]))
-    scale = (limit / (norm + 1e-6)).clamp(max=1.0)
+    total = norm(grads)
+    scale = (limit / (total + 1e-6)).clamp(max=1.0)
     torch._foreach_mul_([local(grad) for grad in grads], scale)  # pyright: ignore[reportPrivateImportUsage]
-    return norm
+    return total
+
+
+def norm(tensors: Sequence[Tensor]) -> Tensor:
+    """The norm over all elements of all tensors, of divided ones over all processes' (all must call this then)."""
+    parts = [nn.utils.get_total_norm(kind, foreach=True) for kind in _by_kind(tensors)]
+    return torch.linalg.vector_norm(torch.stack([whole(part.detach()) for part in parts]))
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-ONCE = frozenset({"grad_norm"})
+ONCE = frozenset({"grad_norm", "parameter_norm", "update_ratio", "spikes"})
 """Numbers that are noted once for a step, with its last micro-batch; the others with each."""
 
 Entry = dict[str, Tensor]
-"""Of one micro-batch: name -> a number on the device."""
+"""Of one micro-batch: name -> a number on the device, or several of which a mean makes sense."""
 
 
 def merge(windows: Sequence[Sequence[Mapping[str, Tensor]]], *, then: int, now: int) -> list[Entry]:
