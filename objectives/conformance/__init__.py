@@ -13,19 +13,25 @@ from objectives.conformance.convergence import (
     ConvergenceConformance,
     WeakConvergenceConformance,
 )
+from objectives.conformance.couplings import CouplingConformance
 from objectives.conformance.densities import DensityConformance
 from objectives.conformance.heads import HeadConformance
 from objectives.conformance.objectives import ObjectiveConformance
 from objectives.conformance.paths import PathConformance
 from objectives.conformance.solvers import SolverConformance
+from objectives.conformance.time_grids import TimeGridConformance
+from objectives.conformance.weightings import WeightingConformance
 
 __all__ = [
     "AdaptiveConformance",
     "ConvergenceConformance",
+    "CouplingConformance",
     "DensityConformance",
     "HeadConformance",
     "ObjectiveConformance",
     "PathConformance",
     "SolverConformance",
+    "TimeGridConformance",
     "WeakConvergenceConformance",
+    "WeightingConformance",
 ]

@@ -89,7 +89,7 @@ class LDMLinear(Path):
     def time(self, tau: Tensor) -> Tensor:
         """t where arctan(b/a) = τ: Newton's method from the solution for small β, where ln(1 − β) is −β."""
         first, slope = self._ends
-        depth = -2 * torch.log(torch.cos(tau.to(torch.float64)))
+        depth = -torch.log1p(-(torch.sin(tau.to(torch.float64)) ** 2))
         cube = 3 * slope * depth / self.steps
         last = (first**3 + cube) ** (1 / 3)
         t = (cube / (slope * (last**2 + last * first + first**2))).clamp(max=1)

@@ -1,4 +1,4 @@
-"""The conformance kit over every built-in density, path, head, solver and objective."""
+"""The conformance kit over objectives, and over the densities, paths and heads that need nothing but the kit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from objectives.conformance import (
     PathConformance,
 )
 from objectives.densities import CosMap, LogitNormal, Mode, Uniform
-from objectives.heads import EDMPreconditioned, Velocity
+from objectives.heads import EDMPreconditioned
 from objectives.paths import Straight, VarianceExploding
 
 
@@ -46,14 +46,6 @@ class TestVarianceExploding(PathConformance):
         return st.builds(VarianceExploding, st.floats(1e-3, 0.1), st.floats(5, 100), st.floats(1, 10))
 
 
-class TestVelocity(HeadConformance):
-    def heads(self):
-        return st.just(Velocity())
-
-    def paths(self):
-        return st.sampled_from((Straight(), VarianceExploding()))
-
-
 class TestEDMPreconditioned(HeadConformance):
     def heads(self):
         return st.builds(EDMPreconditioned, st.floats(0.1, 2))
@@ -62,7 +54,19 @@ class TestEDMPreconditioned(HeadConformance):
         return st.just(VarianceExploding())
 
 
-NAMES = ("rf", "rf/lognorm(0.00,1.00)", "rf/mode(1.29)", "rf/cosmap", "edm(-1.20,1.20)", "edm/rf", "edm/cos")
+NAMES = (
+    "rf",
+    "rf/lognorm(0.00,1.00)",
+    "rf/mode(1.29)",
+    "rf/cosmap",
+    "edm(-1.20,1.20)",
+    "edm/rf",
+    "edm/cos",
+    "eps/cos",
+    "v/cos",
+    "eps/linear",
+    "v/linear",
+)
 
 
 def _formulation(name: str) -> type[ObjectiveConformance]:
