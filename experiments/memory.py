@@ -31,6 +31,7 @@ from experiments.config import Config, averages
 from experiments.config.checks import meta_backbone
 from experiments.config.plugins import build_cached
 from experiments.errors import UserError
+from experiments.training.blocks import blocks
 
 RESERVE = 0.1
 """Share of a GPU that is left to CUDA, NCCL and the allocator's gaps."""
@@ -124,12 +125,6 @@ def local_elements(parameter: Tensor, gpus: int) -> int:
     """Elements of a parameter on the fullest of the GPUs that share its rows."""
     rows = parameter.shape[0] if parameter.ndim else 1
     return math.ceil(rows / gpus) * (parameter.numel() // rows)
-
-
-def blocks(network: nn.Module) -> list[nn.Module]:
-    """The blocks that a network repeats: the members of its module lists, and what is of the same class elsewhere."""
-    kinds = tuple({type(block) for child in network.children() if isinstance(child, nn.ModuleList) for block in child})
-    return [module for module in network.modules() if kinds and isinstance(module, kinds)]
 
 
 def block_sizes(network: nn.Module) -> tuple[int, int]:

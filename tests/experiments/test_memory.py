@@ -16,7 +16,8 @@ from experiments.cli.app import start
 from experiments.config import read, resolve
 from experiments.config.checks import meta_backbone
 from experiments.errors import UserError
-from experiments.memory import Plan, activation_bytes, blocks, copied_bytes, gathered_bytes, local_elements, memory_plan
+from experiments.memory import Plan, activation_bytes, copied_bytes, gathered_bytes, local_elements, memory_plan
+from experiments.training.blocks import blocks
 
 
 class Block(nn.Module):
