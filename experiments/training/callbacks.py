@@ -17,6 +17,7 @@ from experiments.trackers.base import Tracker
 from experiments.training import tables
 from experiments.training.module import TrainingModule
 from experiments.training.ranks import Ranks
+from experiments.training.throughput import Throughput
 
 Report = Callable[[int, dict[str, float]], None]
 Check = Callable[..., None]
@@ -57,6 +58,7 @@ class Record(AfterStep):
         assert isinstance(pl_module, TrainingModule)
         self._since, self._from = time.monotonic(), pl_module.step
         self._beat = 0.0
+        self._throughput = Throughput(pl_module)
 
     def after_step(self, trainer: Trainer, module: TrainingModule, step: int) -> None:
         if due(step, module.config.trainer.log_every, module):
@@ -68,8 +70,9 @@ class Record(AfterStep):
         values = window_means(module, step)
         now = time.monotonic()
         values["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
-        values["steps_per_second"] = (step - self._from) / max(now - self._since, 1e-9)
+        rate = (step - self._from) / max(now - self._since, 1e-9)
         self._since, self._from = now, step
+        values |= {"steps_per_second": rate} | self._throughput.numbers(rate)
         if trainer.is_global_zero:
             for tracker in self.trackers:
                 tracker.log(step, {f"train/{name}": value for name, value in values.items()})

@@ -25,6 +25,7 @@ from experiments.runs import Run
 from experiments.stopping import Stop
 from experiments.trackers.base import Tracker
 from experiments.training import callbacks, checkpoints
+from experiments.training.activations import Activations
 from experiments.training.export import Best
 from experiments.training.guard import Guard, go_back
 from experiments.training.health import Health
@@ -46,6 +47,7 @@ def fit(
     Raises :class:`Interrupted` where a stop came first (its checkpoint is written then), :class:`RunFailed` where the
     loss is not finite, a step leaps or memory is exhausted, :class:`UserError` for another architecture's checkpoint.
     """
+    torch.manual_seed(run.config.seed)
     parts = parts or build(run.config)
     parts.data.setup()
     count = 0
@@ -53,7 +55,7 @@ def fit(
         try:
             return _go_on(run, parts, count, stop, reporter, extra)
         except RollBack as back:
-            count, before = back.count, back
+            count, before = back.count, back.with_traceback(None)  # which would keep everything that it passed
         reporter.notice(go_back(run, before))
         fresh = build(run.config)
         parts = Components(parts.data, fresh.objective, fresh.backbone)
@@ -189,6 +191,7 @@ def _callbacks(run: Run, parts: Components, trackers: list[Tracker], stop: Stop,
     return [
         ranks,
         *([Health()] if config.trainer.health else []),
+        *([Activations(trackers)] if config.trainer.activation_stats else []),
         *([Guard()] if config.trainer.spike else []),
         callbacks.Record(run, trackers, report),
         callbacks.Validate(losses, ranks, trackers, report),

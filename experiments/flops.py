@@ -1,0 +1,94 @@
+"""Floating-point operations of a training step, and how many a device can do."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from experiments.config import Plugin
+from objectives import Draws, Objective
+
+PEAKS: tuple[tuple[str, float, float, float], ...] = (
+    ("B200", 2250e12, 1100e12, 75e12),
+    ("H200", 989e12, 494e12, 67e12),
+    ("H100 PCIe", 756e12, 378e12, 51e12),
+    ("H100 NVL", 835e12, 417e12, 60e12),
+    ("GH200", 989e12, 494e12, 67e12),
+    ("H100", 989e12, 494e12, 67e12),
+    ("A100", 312e12, 156e12, 19.5e12),
+    ("A10G", 125e12, 62.5e12, 31.2e12),
+    ("A40", 149.7e12, 74.8e12, 37.4e12),
+    ("A6000", 154.8e12, 77.4e12, 38.7e12),
+    ("L40S", 362e12, 183e12, 91.6e12),
+    ("L4", 121e12, 60e12, 30.3e12),
+    ("RTX 4090", 165.2e12, 82.6e12, 82.6e12),
+    ("RTX 3090", 71e12, 35.6e12, 35.6e12),
+)
+"""Part of a device's name, and its dense peak in FLOP/s in bfloat16, TF32 and float32 by the maker's data sheets.
+
+The first that fits counts.
+"""
+
+
+def peak(device: torch.device, precision: str) -> float | None:
+    """Largest FLOP/s of a device in a precision of ``trainer.precision``; None where it is not known (as on a CPU)."""
+    return named_peak(torch.cuda.get_device_name(device), precision) if device.type == "cuda" else None
+
+
+def named_peak(name: str, precision: str) -> float | None:
+    """The same by the device's name; float32 is TF32 where torch is allowed to take that."""
+    if precision.startswith("bf16"):
+        column = 1
+    elif precision.startswith("32"):
+        column = 3 if torch.get_float32_matmul_precision() == "highest" else 2
+    else:
+        return None
+    return next((row[column] for row in PEAKS if row[0] in name), None)  # pyright: ignore[reportReturnType]
+
+
+def forward_flops(backbone: Plugin, spec: Any, *, step: bool) -> int:
+    """FLOPs of one sample's forward pass (a multiply-add is two), counted on the meta device."""
+    with torch.device("meta"):
+        network = backbone.build(spec=spec, step=step)
+        z, t = torch.empty(1, *spec.shape), torch.empty(1)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            network(z, t, _condition(spec, 1), t if step else None)
+    return counter.get_total_flops()
+
+
+def flops_per_sample(objective: Objective, backbone: Plugin, spec: Any) -> float:
+    """Model FLOPs of training on one sample: three times the forward pass's where there is a gradient, else once.
+
+    How often an objective asks the network, and its teacher, for how many rows is counted by a stand-in. What is
+    computed twice to save memory does not count, nor do forward-mode derivatives.
+    """
+    rows = objective.batch_multiple * math.ceil(8 / objective.batch_multiple)
+    asked = [0.0]
+
+    def network(z: Tensor, *_: Any, **__: Any) -> Tensor:
+        asked[0] += len(z) * (3 if torch.is_grad_enabled() else 1)
+        return z * torch.ones((), requires_grad=True)
+
+    x = torch.zeros(rows, *spec.shape)
+    draws = Draws(0, 0, torch.arange(rows), rows)
+    if objective.needs.pairs:
+        draws = draws.given(noise=torch.zeros_like(x))
+    with torch.enable_grad():
+        objective.loss(network, x, _condition(spec, rows), draws, teacher=network)
+    return asked[0] / rows * forward_flops(backbone, spec, step=objective.needs.step)
+
+
+def _condition(spec: Any, rows: int) -> dict[str, Tensor] | None:
+    """A condition of the right shapes."""
+    condition: dict[str, Tensor] = {}
+    if spec.num_classes:
+        condition["label"] = torch.zeros(rows, dtype=torch.int64)
+    if spec.context:
+        condition["context"] = torch.zeros(rows, *spec.context)
+    if spec.pooled:
+        condition["pooled"] = torch.zeros(rows, spec.pooled)
+    return condition or None
