@@ -15,6 +15,7 @@ from experiments.cli.console import refuse
 from experiments.cli.ema import ema
 from experiments.cli.grid import app as grid
 from experiments.cli.plugins import describe, list_plugins
+from experiments.cli.profile import profile
 from experiments.cli.results import evaluate, sample
 from experiments.cli.train import resume, train
 from experiments.errors import Ended, UserError
@@ -67,6 +68,7 @@ app.command()(resume)
 app.command()(sample)
 app.command()(evaluate)
 app.command()(ema)
+app.command()(profile)
 app.add_typer(grid, name="grid")
 app.command(name="list")(list_plugins)
 app.command()(describe)

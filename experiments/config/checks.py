@@ -25,6 +25,7 @@ def cross_faults(config: Config) -> list[Fault]:
         *_optimizer(config, objective),
         *_evaluation(config, objective, data),
         *_ema(config, objective),
+        *_trainer(config),
         *_name(config),
         *_recomputation(config, objective),
     ]
@@ -169,6 +170,14 @@ def _recomputation(config: Config, objective: Any) -> Iterator[Fault]:
             ("trainer", "activation_checkpointing"),
             f"{config.objective.label} takes forward-mode derivatives, which a recomputed block does not give: "
             "only false is allowed",
+        )
+
+
+def _trainer(config: Config) -> Iterator[Fault]:
+    if config.trainer.activation_stats and config.trainer.compile:
+        yield Fault(
+            ("trainer", "activation_stats"),
+            "given true with trainer.compile=true; a compiled network's blocks are one graph that nothing looks into",
         )
 
 
