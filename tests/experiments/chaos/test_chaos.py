@@ -23,10 +23,11 @@ from experiments import chaos
 from experiments.execute import execute
 from experiments.runs import Run
 from experiments.training import checkpoints
+from experiments.training.throughput import MACHINE
 
 DEATHS = int(os.environ.get("CHAOS", "3"))
 FORCED = ("written:2:0", "validation:3:1", "evaluation:2", "renamed:1:0", "written:1:0", "validation:6:0")
-WALL_CLOCK = {"train/steps_per_second", "train/images_per_second", "train/flops_utilisation", "train/memory_gib"}
+WALL_CLOCK = {f"train/{name}" for name in MACHINE}
 COMMAND = """
 import sys
 from experiments.execute import execute
