@@ -33,7 +33,7 @@ class Backbone(nn.Module, ABC):
 
     version: ClassVar[int] = 1
     takes: ClassVar[tuple[str, ...]] = ()
-    rules: ClassVar[Rules] = ()
+    rules: Rules = ()
 
     def __init__(self, spec: Spec, *, step: bool = False) -> None:
         super().__init__()

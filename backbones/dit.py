@@ -75,7 +75,7 @@ class DiT(Backbone):
         "DiT-XL/4": {"patch": 4, "width": 1152, "depth": 28, "heads": 16},
         "DiT-XL/8": {"patch": 8, "width": 1152, "depth": 28, "heads": 16},
     }
-    rules: ClassVar[Rules] = (
+    rules: Rules = (
         ("*adaLN_modulation.1.*", zeros),
         ("final_layer.linear.*", zeros),
         ("step_embedder.mlp.2.*", zeros),

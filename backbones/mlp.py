@@ -52,7 +52,7 @@ class MLP(Backbone):
     """
 
     takes: ClassVar[tuple[str, ...]] = ("label",)
-    rules: ClassVar[Rules] = (
+    rules: Rules = (
         ("*adaLN_modulation.1.*", zeros),
         ("final_layer.*", zeros),
         ("step_embedder.mlp.2.*", zeros),

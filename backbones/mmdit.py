@@ -125,7 +125,7 @@ class MMDiT(Backbone):
         "MMDiT-d30": {"patch": 2, "width": 1920, "depth": 30, "heads": 30},
         "MMDiT-d38": {"patch": 2, "width": 2432, "depth": 38, "heads": 38},
     }
-    rules: ClassVar[Rules] = (
+    rules: Rules = (
         ("*adaLN_modulation.1.*", zeros),
         ("final_layer.linear.*", zeros),
         ("step_embedder.mlp.2.*", zeros),

@@ -20,6 +20,9 @@ from backbones.layers.embedding import StepEmbedding, at_least_float32, sinusoid
 from backbones.layers.feed_forward import FeedForward
 from backbones.layers.patching import CONVOLUTIONS, PatchEmbed, grid_of, patch_features, unpatchify
 
+NARROWEST = 512
+"""The smallest published width."""
+
 
 class UViTBlock(nn.Module):
     """A pre-norm transformer block; with ``skip``, one that first joins an earlier block's output to its input."""
@@ -46,8 +49,10 @@ class UViT(Backbone):
 
     Tokens in the order label, time, patches, with learned positions. The time token is the sine-cosine code itself;
     the step embedding is added to it. The parameter counts are the published ones, the null label's row included.
-    Initialised as published, but for the end: the linear layer there starts at zero, and the convolution behind it as
-    the identity, so that the first gradient already reaches the linear layer (a convolution at zero holds it up).
+    Initialised as published, but for two things. The linear layer at the end starts at zero, and the convolution
+    behind it as the identity, so that the first gradient already reaches the linear layer (a convolution at zero holds
+    it up). And where D is below 512, the smallest published width, the published std of 0.02 is 0.02·√(512/D), so that
+    narrow layers start with the gain of the published ones.
 
     Args:
         spec: shape (C, L), (C, H, W) or (C, T, H, W) and number of classes; filled in by the framework.
@@ -76,7 +81,7 @@ class UViT(Backbone):
         "U-ViT-H/2": {"patch": 2, "width": 1152, "depth": 28, "heads": 16, "conv": False},
         "U-ViT-H/4": {"patch": 4, "width": 1152, "depth": 28, "heads": 16, "conv": False},
     }
-    rules: ClassVar[Rules] = (
+    rules: Rules = (
         ("decoder_pred.*", zeros),
         ("final_layer.weight", identity),
         ("step_embedder.mlp.2.*", zeros),
@@ -84,7 +89,6 @@ class UViT(Backbone):
         ("patch_embed.proj.weight", fan_in_uniform),
         ("*norm*.weight", ones),
         ("*.bias", zeros),
-        ("*", truncated_normal(0.02)),
     )
 
     def __init__(
@@ -93,9 +97,9 @@ class UViT(Backbone):
         *,
         step: bool = False,
         patch: int = 4,
-        width: int = 96,
-        depth: int = 4,
-        heads: int = 3,
+        width: int = 128,
+        depth: int = 2,
+        heads: int = 4,
         mlp_ratio: float = 4.0,
         conv: bool = True,
         time_scale: float = 1000.0,
@@ -110,6 +114,7 @@ class UViT(Backbone):
             raise ValueError(f"width={width}: U-ViT's time token is half cosine, half sine; allowed: even numbers")
         self.patch, self.width, self.depth, self.heads = patch, width, depth, heads
         self.mlp_ratio, self.conv, self.time_scale = mlp_ratio, conv, time_scale
+        self.rules = (*UViT.rules, ("*", truncated_normal(0.02 * max(1.0, math.sqrt(NARROWEST / width)))))
         channels, dims = spec.shape[0], len(spec.shape) - 1
         self.patch_embed = PatchEmbed(channels=channels, patch=patch, width=width, dims=dims)
         self.label_emb = nn.Embedding(spec.num_classes + 1, width) if spec.num_classes else None
