@@ -147,11 +147,15 @@ class Run:
         write_json(self.path / "evaluations" / f"{key}.json", value)
 
 
+_ADDED: Mapping[str, Any] = {"guidance_interval": None, "guidance_rescale": 0.0, "grid": None, "dtype": "float32"}
+"""Settings that came later and the value that is what was done before: evaluations from before keep their names."""
+
+
 def evaluation_settings(evaluation: Evaluation | Mapping[str, Any]) -> dict[str, Any]:
     """What decides an evaluation's numbers: the section, resolved, without its batch size."""
     settings = dict(evaluation) if isinstance(evaluation, Mapping) else asdict(evaluation)
     del settings["batch_size"]
-    return settings
+    return {key: value for key, value in settings.items() if key not in _ADDED or value != _ADDED[key]}
 
 
 def evaluation_key(evaluation: Evaluation | Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from experiments.cli.ema import ema
 from experiments.cli.grid import app as grid
 from experiments.cli.plugins import describe, list_plugins
 from experiments.cli.profile import profile
-from experiments.cli.results import evaluate, sample
+from experiments.cli.results import evaluate, likelihood, sample
 from experiments.cli.train import resume, train
 from experiments.errors import Ended, UserError
 from experiments.registry import shadowed_packages
@@ -67,6 +67,7 @@ app.command()(train)
 app.command()(resume)
 app.command()(sample)
 app.command()(evaluate)
+app.command()(likelihood)
 app.command()(ema)
 app.command()(profile)
 app.add_typer(grid, name="grid")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +13,7 @@ from rich.table import Table
 
 from experiments.cli.console import output, plain_table, tell
 from experiments.cli.train import RunFolder
+from experiments.errors import UserError
 
 if TYPE_CHECKING:
     from experiments.config import Evaluation
@@ -22,6 +25,12 @@ Seed = Annotated[str | None, typer.Option(metavar="N", help="Seed of the noise."
 Solver = Annotated[str | None, typer.Option(metavar="SOLVER", help="Instead of the objective's own solver.")]
 
 
+Grid = Annotated[str | None, typer.Option(metavar="GRID", help="Times to sample at: uniform, karras, shifted(3), …")]
+Interval = Annotated[str | None, typer.Option(metavar="LOW,HIGH", help="Path times between which to guide.")]
+Rescale = Annotated[str | None, typer.Option(metavar="PHI", help="Guidance rescaling, 0 to 1.")]
+Dtype = Annotated[str | None, typer.Option(metavar="DTYPE", help="float32 or float64: arithmetic around the network.")]
+
+
 def sample(
     run: RunFolder,
     steps: Steps = None,
@@ -30,26 +39,41 @@ def sample(
     weights: Annotated[str, typer.Option(metavar="NAME", help="ema, raw, best, or an average: power-0.12.")] = "ema",
     seed: Seed = None,
     solver: Solver = None,
+    grid: Grid = None,
+    interval: Interval = None,
+    rescale: Rescale = None,
+    autoguide: Annotated[Path | None, typer.Option(metavar="RUN", help="A weaker run to guide away from.")] = None,
+    dtype: Dtype = None,
 ) -> None:
     """Draw samples from a run: a PNG sheet and an .npz for each number of steps, in the run's samples/."""
-    asked = {"steps": steps, "guidance": guidance, "num": num, "weights": weights, "seed": seed, "solver": solver}
-    settings = _settings(run, asked)
+    asked = {"steps": steps, "num": num, "weights": weights, "seed": seed, "solver": solver, "grid": grid}
+    asked |= {"guidance_interval": interval, "guidance_rescale": rescale, "dtype": dtype}
+    scale = None if autoguide is None else _number(guidance)
+    settings = _settings(run, asked if autoguide is not None else {**asked, "guidance": guidance})
 
     import experiments
+    from experiments.evaluation.evaluate import guidance as guidance_of
 
-    opened = experiments.load(run)
+    if scale is not None:
+        settings = replace(settings, guidance=scale)
+    opened, weaker = experiments.load(run), None if autoguide is None else experiments.load(autoguide)
     for count in settings.steps:
         drawn = opened.sample(
             steps=count,
             num=settings.num,
             weights=settings.weights[0],
-            guidance=settings.guidance,
+            guidance=guidance_of(settings),
             solver=settings.solver,
+            grid=settings.grid,
+            autoguide=weaker,
+            dtype=settings.dtype,
             seed=settings.seed,
             batch_size=settings.batch_size,
         )
         words = [settings.weights[0], f"steps{count}", f"w{settings.guidance:g}", f"seed{settings.seed}"]
-        for file in opened.save_samples(drawn, "-".join([*words, *([settings.solver] if settings.solver else [])])):
+        words += [settings.solver or "", settings.grid or "", f"from-{weaker.run.path.name}" if weaker else ""]
+        words += [f"interval{interval}" if interval else "", f"rescale{rescale}" if rescale else "", dtype or ""]
+        for file in opened.save_samples(drawn, re.sub(r"[^\w.=-]+", "_", "-".join(filter(None, words)))):
             print(file)
 
 
@@ -60,10 +84,14 @@ def evaluate(
     num: Num = None,
     guidance: Guidance = None,
     solver: Solver = None,
+    grid: Grid = None,
+    interval: Interval = None,
+    rescale: Rescale = None,
+    dtype: Dtype = None,
 ) -> None:
     """Measure a run: distances to the training and the held-out split at each number of steps, and the loss."""
-    asked = {"steps": steps, "weights": weights, "num": num, "guidance": guidance, "solver": solver}
-    settings = _settings(run, asked)
+    asked = {"steps": steps, "weights": weights, "num": num, "guidance": guidance, "solver": solver, "grid": grid}
+    settings = _settings(run, {**asked, "guidance_interval": interval, "guidance_rescale": rescale, "dtype": dtype})
 
     import experiments
 
@@ -73,10 +101,48 @@ def evaluate(
         num=settings.num,
         guidance=settings.guidance,
         solver=settings.solver,
+        grid=settings.grid,
+        dtype=settings.dtype,
+        guidance_interval=settings.guidance_interval,
+        guidance_rescale=settings.guidance_rescale,
     )
     output().print(_table(result["rows"]))
     for row in result["validation"]:
         tell(f"validation loss of the {row['weights']} weights: {row['mean']:.4g}")
+
+
+def likelihood(
+    run: RunFolder,
+    num: Annotated[int, typer.Option(min=1, metavar="N", help="How many held-out samples.")] = 256,
+    weights: Annotated[str, typer.Option(metavar="NAME", help="As of sample.")] = "ema",
+    probes: Annotated[int, typer.Option(min=0, metavar="N", help="Hutchinson's probes; 0: the exact divergence.")] = 1,
+    bin_width: Annotated[
+        float, typer.Option(help="Width of a quantisation cell; 1: bits of the density itself.")
+    ] = 1.0,
+) -> None:
+    """Log-likelihood of held-out samples under the exact flow, in nats and in bits per dimension."""
+    import torch
+
+    import experiments
+    from objectives.likelihood import bits_per_dimension
+
+    opened = experiments.load(run)
+    rows = opened.data.dataset("validation")
+    batch = rows[torch.arange(min(num, len(rows)))]
+    nats = opened.log_likelihood(batch["x"], batch.get("condition"), weights=weights, probes=probes)
+    bits = bits_per_dimension(nats, batch["x"][0].numel(), bin_width=bin_width)
+    error = float(bits.std()) / len(bits) ** 0.5
+    output().print(
+        f"{float(nats.mean()):.4f} nats, {float(bits.mean()):.4f} ± {error:.4f} bits per dimension ({len(bits)})"
+    )
+
+
+def _number(text: str | None) -> float:
+    """A guidance scale that the configuration does not see."""
+    try:
+        return float("" if text is None else text)
+    except ValueError:
+        raise UserError(f"--autoguide needs --guidance W, a number; given {text!r}") from None
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from experiments.config import averages
-from experiments.config.faults import Fault, unknown
+from experiments.config.faults import ConfigError, Fault
 from experiments.config.plugins import Plugin, build_cached
 
 if TYPE_CHECKING:
@@ -118,12 +118,17 @@ def _optimizer(config: Config, objective: Any) -> Iterator[Fault]:
 def _evaluation(config: Config, objective: Any, data: Any) -> Iterator[Fault]:
     evaluation = config.evaluation
     for steps in evaluation.steps:
-        message = _grid_refusal(config.objective, steps)
+        message = _sampling_refusal(config.objective, steps=steps)
         if message is not None:
             yield Fault(("evaluation", "steps"), message)
-    if evaluation.solver is not None and evaluation.solver.casefold() not in objective.solvers:
-        told = unknown(f"solver of {config.objective.label}", evaluation.solver, objective.solvers)
-        yield Fault(("evaluation", "solver"), told)
+    for field in ("solver", "grid"):
+        written = getattr(evaluation, field)
+        message = None if written is None else _sampling_refusal(config.objective, **{field: written})
+        if message is not None:
+            yield Fault(("evaluation", field), message)
+    interval = evaluation.guidance_interval
+    if interval is not None and interval[0] > interval[1]:
+        yield Fault(("evaluation", "guidance_interval"), f"given {list(interval)}; the lowest time comes first")
     spec = data.spec
     if evaluation.guidance != 1 and not (spec.num_classes or spec.context or spec.pooled):
         yield Fault(
@@ -133,18 +138,26 @@ def _evaluation(config: Config, objective: Any, data: Any) -> Iterator[Fault]:
 
 
 @functools.cache
-def _grid_refusals(group: str, text: str, steps: int) -> str | None:
+def _sampling_refusals(group: str, text: str, steps: int | None, solver: str | None, grid: str | None) -> str | None:
     from experiments.config.plugins import resolve_plugin
 
+    objective = build_cached(resolve_plugin(group, json.loads(text)))
     try:
-        build_cached(resolve_plugin(group, json.loads(text))).time_grid(steps)
-    except ValueError as error:
+        if steps is not None:
+            objective.time_grid(steps)
+        for plugins, written in (("solvers", solver), ("time_grids", grid)):
+            if written is not None:
+                build_cached(resolve_plugin(plugins, written)).check(objective)
+    except (ValueError, ConfigError) as error:
         return str(error)
     return None
 
 
-def _grid_refusal(objective: Plugin, steps: int) -> str | None:
-    return _grid_refusals(objective.group, json.dumps(objective.plain(), sort_keys=True), steps)
+def _sampling_refusal(
+    objective: Plugin, *, steps: int | None = None, solver: str | None = None, grid: str | None = None
+) -> str | None:
+    """Why an objective cannot be sampled so, or None where it can; asked once per combination."""
+    return _sampling_refusals(objective.group, json.dumps(objective.plain(), sort_keys=True), steps, solver, grid)
 
 
 def _ema(config: Config, objective: Any) -> Iterator[Fault]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from experiments import chaos
 from experiments.config.schema import Evaluation, Weights
 from experiments.console import Reporter
+from experiments.errors import UserError
 from experiments.evaluation.loaded import LoadedRun
 from experiments.evaluation.validation import TIMES, validation_losses
 from experiments.features import FeatureExtractor, extract
@@ -17,6 +18,7 @@ from experiments.metrics import Metric, SampleFeatures
 from experiments.registry import entries
 from experiments.runs import evaluation_key, evaluation_settings
 from experiments.stopping import Stop
+from objectives import Guidance
 
 SHEET = 64  # samples on a sheet
 
@@ -30,8 +32,7 @@ def evaluate(
     :class:`Interrupted` between batches where ``stop`` asks for it, :class:`UserError` for settings that do not fit.
     """
     stop = stop or Stop()
-    for steps in settings.steps:
-        loaded.objective.time_grid(steps)
+    _check(loaded, settings)
     name = settings.features or loaded.data.features
     extractor: FeatureExtractor = entries("features")[name].load()().to(loaded.device)
     splits = {split: extract(extractor, loaded.data, loaded.data.dataset(split).x) for split in ("train", "validation")}
@@ -64,6 +65,21 @@ def evaluate(
     return result
 
 
+def guidance(settings: Evaluation) -> Guidance:
+    """The guidance that the settings describe."""
+    return Guidance(settings.guidance, settings.guidance_interval, settings.guidance_rescale)
+
+
+def _check(loaded: LoadedRun, settings: Evaluation) -> None:
+    """Refuse a solver, a grid or a number of steps before anything is computed."""
+    sampler = loaded.sampler(guidance=guidance(settings), solver=settings.solver, grid=settings.grid, weights="raw")
+    for steps in settings.steps:
+        try:
+            sampler.times(steps)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
+
 def _row(
     loaded: LoadedRun,
     settings: Evaluation,
@@ -74,8 +90,8 @@ def _row(
     check: Callable[[int], None],
 ) -> dict[str, Any]:
     samples = loaded.sample(
-        steps, num=settings.num, weights=weights, guidance=settings.guidance, solver=settings.solver,
-        seed=settings.seed, batch_size=settings.batch_size, check=check,
+        steps, num=settings.num, weights=weights, guidance=guidance(settings), solver=settings.solver,
+        grid=settings.grid, dtype=settings.dtype, seed=settings.seed, batch_size=settings.batch_size, check=check,
     )  # fmt: skip
     sheet, _ = loaded.save_samples(samples.first(SHEET), f"{weights}-{steps}-steps-{evaluation_key(settings)}")
     fake = extract(extractor, loaded.data, samples.x)

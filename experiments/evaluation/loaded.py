@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,8 @@ from experiments.config import averages
 from experiments.config.schema import Weights
 from experiments.console import Reporter
 from experiments.errors import UserError
-from experiments.evaluation.sampling import Samples, draw_samples
+from experiments.evaluation.edits import Edits
+from experiments.evaluation.sampling import Samples, draw_samples, network_dtype, plugin
 from experiments.evaluation.sheets import sheet, write_png
 from experiments.runs import Run
 from experiments.training import checkpoints
@@ -23,9 +24,13 @@ from experiments.training.export import file_of
 from experiments.training.module import check_architecture
 from experiments.training.posthoc import reconstruct
 from experiments.weights import DamagedWeights, read
+from objectives import Guidance
+from objectives.sampling import Sampler
+from objectives.solvers import Solver
+from objectives.time_grids import TimeGrid
 
 
-class LoadedRun:
+class LoadedRun(Edits):
     """The newest whole checkpoint of a run, its EMA and its raw weights, ready to be sampled and measured.
 
     Raises:
@@ -83,39 +88,81 @@ class LoadedRun:
         except DamagedWeights as damage:
             raise UserError(f"weights=best: {damage}") from damage
 
+    def sampler(
+        self,
+        *,
+        weights: Weights = "ema",
+        guidance: float | Guidance = 1.0,
+        solver: str | Solver | None = None,
+        grid: str | TimeGrid | None = None,
+        autoguide: LoadedRun | None = None,
+    ) -> Sampler:
+        """How to go from noise to samples with these weights; ``objectives.editing`` takes it.
+
+        Args:
+            weights: as of :meth:`network`.
+            guidance: w, or a Guidance with interval and rescaling.
+            solver, grid: a plugin's name, with options if need be ("dopri5(rtol=1e-6)", "shifted(3)"), or a plugin.
+            autoguide: a weaker run with the same path and head, to guide away from; its weights of the same name.
+
+        Raises a UserError for a solver, a grid or a guidance that the objective does not take.
+        """
+        guidance = guidance if isinstance(guidance, Guidance) else Guidance(guidance)
+        if autoguide is not None:
+            self._check_reference(autoguide)
+            guidance = replace(guidance, reference=autoguide.network(weights))
+        spec = self.data.spec
+        if guidance.scale != 1 and guidance.reference is None and not spec.num_classes and spec.context is None:
+            raise UserError(
+                f"guidance={guidance.scale:g}: {self.config.data.label} has no condition to guide by; only 1 works."
+            )
+        network = self.network(weights)
+        chosen, times = plugin("solvers", "solver", solver), plugin("time_grids", "grid", grid)
+        try:
+            return Sampler(self.objective, network, chosen, guidance, times, network_dtype(network))
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
+    def _check_reference(self, other: LoadedRun) -> None:
+        own, its = (getattr(run.objective, "flow", run.objective) for run in (self, other))
+        alike = own.path == its.path and getattr(own, "head", None) == getattr(its, "head", None)
+        if not alike or self.objective.needs.step != other.objective.needs.step or self.data.spec != other.data.spec:
+            raise UserError(
+                f"{other.run.path} cannot guide {self.run.path}: they need one path, one head and data of one shape; "
+                f"given {other.objective.notation} on {other.config.data.label} and {self.objective.notation} on "
+                f"{self.config.data.label}."
+            )
+
     def sample(
         self,
         steps: int = 4,
         *,
         num: int = 64,
         weights: Weights = "ema",
-        guidance: float = 1.0,
-        solver: str | None = None,
+        guidance: float | Guidance = 1.0,
+        solver: str | Solver | None = None,
+        grid: str | TimeGrid | None = None,
+        autoguide: LoadedRun | None = None,
+        dtype: str = "float32",
         seed: int = 0,
         batch_size: int = 512,
         check: Callable[[int], None] = lambda done: None,
     ) -> Samples:
         """``num`` samples in ``steps`` steps; ``x`` as the data are normalised (``images`` gives pictures).
 
-        Raises a UserError for a number of steps, a solver or a guidance that the objective does not take.
+        ``dtype`` is of the arithmetic around the network; the rest as of :meth:`sampler`. Raises a UserError for a
+        number of steps, a solver, a grid or a guidance that the objective does not take.
         """
-        self._check(steps, solver, guidance)
-        return draw_samples(
-            self.objective, self.network(weights), self.data, device=self.device, steps=steps, num=num,
-            guidance=guidance, solver=solver, seed=seed, batch_size=batch_size, check=check,
-        )  # fmt: skip
-
-    def _check(self, steps: int, solver: str | None, guidance: float) -> None:
+        sampler = self.sampler(weights=weights, guidance=guidance, solver=solver, grid=grid, autoguide=autoguide)
         try:
-            self.objective.time_grid(steps)
+            sampler.times(steps)
         except ValueError as error:
             raise UserError(str(error)) from error
-        if solver is not None and solver not in self.objective.solvers:
-            raise UserError(f"solver={solver}: {self.objective.notation} takes {', '.join(self.objective.solvers)}.")
-        if guidance != 1 and not self.data.spec.num_classes and self.data.spec.context is None:
-            raise UserError(
-                f"guidance={guidance:g}: {self.config.data.label} has no condition to guide by; only 1 works."
-            )
+        return draw_samples(
+            self.objective, sampler.network, self.data, device=self.device, steps=steps, num=num,
+            guidance=sampler.guidance, solver=sampler.solver, grid=sampler.grid, dtype=getattr(torch, dtype),
+            seed=seed, batch_size=batch_size, check=check,
+        )  # fmt: skip
 
     def images(self, samples: Samples) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """Pictures (N, C, H, W), uint8."""
@@ -138,7 +185,11 @@ class LoadedRun:
         num: int | None = None,
         guidance: float | None = None,
         solver: str | None = None,
+        grid: str | None = None,
         features: str | None = None,
+        dtype: Literal["float32", "float64"] | None = None,
+        guidance_interval: tuple[float, float] | None = None,
+        guidance_rescale: float | None = None,
         reporter: Reporter | None = None,
     ) -> dict[str, Any]:
         """Measure the run and keep the result in ``evaluations/``; what is not given is as the configuration says."""
@@ -150,7 +201,11 @@ class LoadedRun:
             "num": num,
             "guidance": guidance,
             "solver": solver,
+            "grid": grid,
             "features": features,
+            "dtype": dtype,
+            "guidance_interval": guidance_interval,
+            "guidance_rescale": guidance_rescale,
         }
         settings = replace(self.config.evaluation, **{key: value for key, value in given.items() if value is not None})
         return evaluate(self, settings, reporter=reporter or Reporter("none"))

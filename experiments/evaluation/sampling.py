@@ -11,8 +11,13 @@ import torch
 from torch import Tensor
 
 from datamodules.base import DataModule
+from experiments.config.faults import ConfigError
+from experiments.config.plugins import resolve_plugin
+from experiments.errors import UserError
 from experiments.evaluation.validation import to_device
-from objectives import Draws, Objective, sample
+from objectives import Draws, Guidance, Objective, sample
+from objectives.solvers import Solver
+from objectives.time_grids import TimeGrid
 
 
 @dataclass(frozen=True)
@@ -39,27 +44,30 @@ def draw_samples(
     steps: int,
     num: int,
     device: torch.device,
-    guidance: float = 1.0,
-    solver: str | None = None,
+    guidance: float | Guidance = 1.0,
+    solver: str | Solver | None = None,
+    grid: str | TimeGrid | None = None,
+    dtype: torch.dtype = torch.float32,
     seed: int = 0,
     batch_size: int = 512,
     check: Callable[[int], None] = lambda done: None,
 ) -> Samples:
-    """``num`` samples in ``steps`` solver steps, float32.
+    """``num`` samples in ``steps`` solver steps, computed in ``dtype`` around a network in its own.
 
     Sample i starts from the noise that (seed, i) names, under the condition of a training row that (seed, i) names:
     so the conditions are distributed as in training. ``check`` is called with the number done after each batch.
     """
     xs, conditions, nfe, seconds = [], [], 0, 0.0
+    own = network_dtype(network)
     for index in torch.arange(num).split(batch_size):
         draws = Draws(seed, 0, index.to(device), num)
-        noise = draws.normal("sample", (len(index), *data.spec.shape))
+        noise = draws.normal("sample", (len(index), *data.spec.shape), dtype)
         condition = _condition(data, draws, device)
         _synchronise(device)
         started = time.perf_counter()
         x, nfe = sample(
             objective, network, noise, condition,
-            steps=steps, solver=solver, guidance=guidance, draws=draws, return_nfe=True,
+            steps=steps, solver=solver, guidance=guidance, grid=grid, network_dtype=own, draws=draws, return_nfe=True,
         )  # fmt: skip
         _synchronise(device)
         seconds += time.perf_counter() - started
@@ -67,6 +75,26 @@ def draw_samples(
         conditions.append(condition)
         check(len(index))
     return Samples(torch.cat(xs), _concatenate(conditions), nfe, seconds / max(num, 1))
+
+
+def plugin(group: str, word: str, chosen: Any) -> Any:
+    """A plugin object from its name with options, as a configuration writes it; an object stays what it is.
+
+    Raises a UserError for a name or an option that there is not; ``word`` names the setting.
+    """
+    if not isinstance(chosen, str):
+        return chosen
+    try:
+        return resolve_plugin(group, chosen).build()
+    except ConfigError as error:
+        raise UserError(f"{word}={chosen}: {error}") from error
+
+
+def network_dtype(network: Callable[..., Any]) -> torch.dtype | None:
+    """The dtype of a network's weights; None where it has none, or casts what it is fed itself (half precision)."""
+    parameters = network.parameters() if isinstance(network, torch.nn.Module) else iter(())
+    found = next((parameter.dtype for parameter in parameters), None)
+    return found if found in (torch.float32, torch.float64) else None
 
 
 def _condition(data: DataModule, draws: Draws, device: torch.device) -> dict[str, Tensor] | None:

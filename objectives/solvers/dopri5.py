@@ -80,12 +80,24 @@ class Dopri5(Solver):
         return z
 
 
+def rms(error: Tensor) -> Tensor:
+    """(B,) root mean square over each row's elements."""
+    return error.flatten(1).square().mean(1).sqrt()
+
+
 def integrate(
-    slope: Callable[[Tensor, Tensor], Tensor], z: Tensor, start: float, end: float, *, rtol: float, atol: float
+    slope: Callable[[Tensor, Tensor], Tensor],
+    z: Tensor,
+    start: float,
+    end: float,
+    *,
+    rtol: float,
+    atol: float,
+    norm: Callable[[Tensor], Tensor] = rms,
 ) -> Tensor:
     """z at `end` from dz/dτ = slope(τ, z) and z (B, …) at `start`, adaptively; τ is a float64 scalar.
 
-    One step size serves the whole batch, and the worst of its rows decides it.
+    One step size serves the whole batch: `norm` measures the error of its rows, (B, …) → (B,), and the worst decides.
 
     Raises:
         ValueError: tolerances below what z's dtype resolves.
@@ -102,12 +114,12 @@ def integrate(
     def inside(tau: Tensor, z: Tensor) -> Tensor:
         return slope(tau.clamp(min(start, end), max(start, end)), z)
 
-    def norm(error: Tensor) -> Tensor:
-        return error.reshape(z.shape).flatten(1).square().mean(1).sqrt().max()
+    def worst(error: Tensor) -> Tensor:
+        return norm(error.reshape(z.shape)).max()
 
     ends = torch.tensor([start, end], dtype=torch.float64, device=z.device)
     # Steps land on the end: one that went beyond it, to interpolate, would ask for times that there are not.
-    options = {"norm": norm, "dtype": torch.float64, "step_t": ends[1:]}
+    options = {"norm": worst, "dtype": torch.float64, "step_t": ends[1:]}
     try:
         found = odeint(inside, z, ends, rtol=rtol, atol=atol, method="dopri5", options=options)
     except AssertionError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,33 @@ def test_sample_writes_a_sheet_and_arrays_for_each_number_of_steps(
     assert not np.array_equal(raw, averaged)
 
 
+def test_sample_takes_solver_grid_dtype_and_a_weaker_run(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import numpy as np
+
+    def drawn(*options: str) -> Any:
+        assert run("sample", str(trained), "--steps", "4", "--num", "8", *options) == 0
+        file = Path(capsys.readouterr().out.splitlines()[1])
+        assert file.name not in names
+        names.append(file.name)
+        return np.load(file)["x"]
+
+    names: list[str] = []
+    plain = drawn()
+    for options in (["--solver", "dpmpp_2m"], ["--solver", "dopri5(rtol=1e-4)"], ["--grid", "shifted(3)"]):
+        assert not np.array_equal(plain, drawn(*options))
+    exact = drawn("--dtype", "float64")
+    assert exact.dtype == np.float64
+    np.testing.assert_allclose(plain, exact, rtol=1e-4, atol=1e-4)
+    # The run guided by itself is the run.
+    np.testing.assert_allclose(plain, drawn("--guidance", "2", "--autoguide", str(trained)), rtol=1e-4, atol=1e-4)
+
+
+def test_likelihood_of_held_out_points(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("likelihood", str(trained), "--num", "16", "--probes", "0") == 0
+    nats, bits = re.match(r"(\S+) nats, (\S+) ± ", capsys.readouterr().out).groups()  # pyright: ignore
+    assert float(bits) == pytest.approx(-float(nats) / 2 / math.log(2), abs=1e-3)
+
+
 def test_evaluate_prints_and_keeps_a_row_for_each_setting(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("evaluate", str(trained), "--steps", "1,2", "--weights", "ema", "--num", "32") == 0
     out = capsys.readouterr().out
@@ -106,7 +135,10 @@ def test_evaluate_prints_and_keeps_a_row_for_each_setting(trained: Path, capsys:
         (["sample", "--num", "x"], "evaluation.num"),
         (["sample", "--weights", "emma"], "'ema' or 'raw'"),
         (["sample", "--guidance", "2"], "guidance needs a condition"),
-        (["evaluate", "--solver", "rk4"], "no solver is called 'rk4'"),
+        (["evaluate", "--solver", "rk5"], "no solver is called 'rk5'"),
+        (["sample", "--grid", "kerras"], "no time_grid is called 'kerras'"),
+        (["sample", "--dtype", "float16"], "evaluation.dtype"),
+        (["sample", "--autoguide", "."], "needs --guidance"),
     ],
 )
 def test_settings_asked_for_are_checked_as_a_configuration_is(
