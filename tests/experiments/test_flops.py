@@ -1,0 +1,40 @@
+"""Floating-point operations against the published counts, and peaks by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from experiments.config import parse, resolve
+from experiments.flops import flops_per_sample, forward_flops, named_peak
+
+
+@pytest.mark.parametrize(("name", "published"), [("DiT-S/2", 6.06), ("DiT-B/4", 5.56), ("DiT-XL/2", 118.64)])
+def test_a_forward_pass_costs_what_is_published(name: str, published: float) -> None:
+    """DiT's Gflops (Peebles and Xie 2022, table 4) are multiply-adds, of which each is two operations."""
+    config = resolve(parse({"backbone": name, "data": "synthetic"}))
+    found = forward_flops(config.backbone, config.data.build().spec, step=False)
+    assert found / 2e9 == pytest.approx(published, rel=5e-3)
+
+
+@pytest.mark.parametrize(("objective", "passes"), [("rf", 3.0), ("shortcut", 3 + 2 * 0.25), ("edm(-1.20,1.20)", 3.0)])
+def test_a_gradient_costs_three_passes_and_a_target_one_each(objective: str, passes: float) -> None:
+    config = resolve(parse({"objective": objective, "backbone": "dit", "data": "digits"}))
+    built, spec = config.objective.build(), config.data.build().spec
+    once = forward_flops(config.backbone, spec, step=built.needs.step)
+    assert flops_per_sample(built, config.backbone, spec) == pytest.approx(passes * once)
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "expected"),
+    [
+        ("NVIDIA H100 80GB HBM3", "bf16-mixed", 989e12),
+        ("NVIDIA H100 PCIe", "bf16-mixed", 756e12),
+        ("NVIDIA A100-SXM4-80GB", "bf16-true", 312e12),
+        ("NVIDIA A100-SXM4-80GB", "32-true", 19.5e12),
+        ("NVIDIA A100-SXM4-80GB", "64-true", None),
+        ("NVIDIA L40S", "bf16-mixed", 362e12),
+        ("NVIDIA GeForce GTX 1080", "bf16-mixed", None),
+    ],
+)
+def test_the_peak_of_a_device_goes_by_its_name(name: str, precision: str, expected: float | None) -> None:
+    assert named_peak(name, precision) == expected
