@@ -28,6 +28,15 @@ def shortcut(pairs: int = 7, threads: int = 2) -> None:
     _print("shortcut against flow matching", measure(pairs=pairs, threads=threads))
 
 
+@app.command()
+def solvers() -> None:
+    """The order of convergence of every solver on every path, as Markdown: docs/solvers.md."""
+    from experiments.bench.solvers import table
+
+    for line in table():
+        print(line, flush=True)
+
+
 def _print(title: str, results: list[Paired]) -> None:
     import statistics
 
