@@ -41,6 +41,7 @@ class Shortcut(Objective):
         flow: the flow-matching objective of the finest step, on the straight path.
         M: number of finest steps, a power of two, 2 to 2¹⁶.
         k: share of self-consistency rows, 1/2, 1/3, 1/4, …
+        bias: how much more often long steps are trained: a step d with a frequency ∝ d^bias, 0 (the paper) to 1.
         label: what the finest step is labelled, "finest" (1/M, the public code) or "zero" (0, the paper's text).
         teacher: "ema" or "online", whose half steps are the target.
 
@@ -57,6 +58,7 @@ class Shortcut(Objective):
         flow: FlowMatching = _RF,
         M: int = 128,
         k: float = 0.25,
+        bias: float = 0.0,
         label: Literal["finest", "zero"] = "finest",
         teacher: Literal["ema", "online"] = "ema",
     ) -> None:
@@ -69,11 +71,15 @@ class Shortcut(Objective):
             raise ValueError(f"shortcut takes a power of two from 2 to {_LARGEST_M} as M, got {M}")
         if not 0 < k <= 0.5 or abs(round(1 / k) * k - 1) > 1e-6:
             raise ValueError(f"shortcut takes a share k of 1/2, 1/3, 1/4, …, got {k}")
+        if not 0 <= bias <= 1:
+            raise ValueError(f"shortcut takes a bias towards long steps from 0 to 1, got {bias}")
         if label not in ("finest", "zero"):
             raise ValueError(f"shortcut's label is one of finest, zero; got {label!r}")
         if teacher not in ("ema", "online"):
             raise ValueError(f"shortcut's teacher is one of ema, online; got {teacher!r}")
-        self.flow, self.M, self.k, self.label, self.teacher = flow, M, k, label, teacher
+        self.flow, self.M, self.k, self.bias, self.label, self.teacher = flow, M, k, bias, label, teacher
+        self.levels: Tensor
+        self.register_buffer("levels", torch.tensor(_rotation(M.bit_length() - 1, bias)), persistent=False)
         self.path = flow.path
         self.needs = replace(flow.needs, step=True, teacher="ema" if teacher == "ema" else "none")
 
@@ -130,7 +136,7 @@ class Shortcut(Objective):
         condition = flow.dropped(condition, draws, len(x))
 
         # Steps d = 2^-level, level 0 … log2(M) − 1; times on the multiples d, 2d, …, 1.
-        level = draws.cycle("step", self.M.bit_length() - 1, every=group)[::group].to(dtype)
+        level = self.levels[draws.cycle("step", len(self.levels), every=group)[::group]].to(dtype)
         count = torch.exp2(level)
         step = _first_of_group(1 / count, self._finest(uniforms))
         t = _first_of_group((torch.floor(uniforms[::group] * count) + 1) / count, flow.times(uniforms))
@@ -200,3 +206,14 @@ class Shortcut(Objective):
 def _first_of_group(first: Tensor, rest: Tensor) -> Tensor:
     """(B,): `rest`, but for the first of each of len(first) groups, which is `first`'s."""
     return torch.cat((first[:, None], rest.view(len(first), -1)[:, 1:]), dim=1).flatten()
+
+
+def _rotation(levels: int, bias: float) -> list[int]:
+    """A round with level ℓ, the step 2^−ℓ, in proportion to 2^(−bias·ℓ), each at least once and spread out evenly."""
+    weights = [2 ** (-bias * level) for level in range(levels)]
+    credit, rounds = [0.0] * levels, []
+    for _ in range(math.ceil(sum(weights) / weights[-1])):
+        credit = [have + weight for have, weight in zip(credit, weights, strict=True)]
+        rounds.append(max(range(levels), key=credit.__getitem__))
+        credit[rounds[-1]] -= sum(weights)
+    return rounds

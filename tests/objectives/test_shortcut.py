@@ -85,6 +85,21 @@ def test_every_step_size_is_trained_evenly_at_any_batch_size(M, group, start, gr
     assert sorted(sizes) == sorted([2.0**-level for level in range(levels)] * groups)
 
 
+@given(st.sampled_from((2, 8, 128)), st.floats(0, 1), st.integers(0, 10**6))
+def test_long_steps_are_trained_more_often_by_the_bias_and_short_ones_still(M, bias, start):
+    """Over one round a step d comes in proportion to d^bias, to within one row, and at least once."""
+    shortcut, sizes = Shortcut(M=M, bias=bias), []
+    for step in range(start, start + len(shortcut.levels)):
+        network = _Recorder()
+        x, draws = _batch(4, step)
+        shortcut.loss(network, x, None, draws, teacher=_Recorder())
+        sizes += network.calls[0]["step"][::4].tolist()
+    weights = {2.0**-level: 2.0 ** (-bias * level) for level in range(M.bit_length() - 1)}
+    assert set(sizes) == set(weights)
+    for size, weight in weights.items():
+        assert abs(sizes.count(size) - len(sizes) * weight / sum(weights.values())) <= 1
+
+
 @pytest.mark.parametrize(("label", "finest"), [("finest", 1 / 128), ("zero", 0.0)])
 def test_rows_times_and_labels(label, finest):
     network, teacher, shortcut = _Recorder(), _Recorder(), Shortcut(label=label)
@@ -221,6 +236,8 @@ def test_base_times_and_noise_are_flow_matchings_own():
         ({"k": 0.3}, "share k"),
         ({"k": 0.0}, "share k"),
         ({"k": 1.0}, "share k"),
+        ({"bias": -0.1}, "bias towards long steps"),
+        ({"bias": 1.5}, "bias towards long steps"),
         ({"label": "none"}, "finest, zero"),
         ({"teacher": "frozen"}, "ema, online"),
         ({"flow": formulation("edm/rf")}, "path straight"),
