@@ -203,11 +203,11 @@ def _patches(ranges: Ranges, parts: Components) -> Sequence[AbstractContextManag
 
     @contextmanager
     def loads() -> Iterator[None]:
-        parts.data.loader = lambda *args, **kwargs: _Loader(loader(*args, **kwargs), ranges)
+        vars(parts.data)["loader"] = lambda *args, **kwargs: _Loader(loader(*args, **kwargs), ranges)
         try:
             yield
         finally:
-            del parts.data.loader
+            del vars(parts.data)["loader"]
 
     return [
         loads(),

@@ -88,7 +88,10 @@ def test_the_logits_of_a_block_are_its_own_attentions(make_run: MakeRun) -> None
     watch.start()
     label = {"label": torch.arange(4), "drop": torch.zeros(4, dtype=torch.bool)}
     network(torch.randn(4, 1, 8, 8, generator=generator), torch.rand(4, generator=generator), label)
+    one = torch.full((1, 1, 2, 8), 1e3)
+    torch.nn.functional.scaled_dot_product_attention(one, one, one)  # a teacher's, say: inside none of the blocks
     watch.stop()
+    assert not any(block._forward_hooks or block._forward_pre_hooks for block in blocks(network))
     network(torch.randn(4, 1, 8, 8, generator=generator), torch.rand(4, generator=generator), label)
     for block, tokens, logit in zip(blocks(network), inputs[:2], watch.logits, strict=True):
         q, k, _ = block.attn.split(tokens)  # pyright: ignore
@@ -96,11 +99,24 @@ def test_the_logits_of_a_block_are_its_own_attentions(make_run: MakeRun) -> None
         assert float(logit) == pytest.approx(expected, rel=1e-5)
 
 
+class Hooks(Callback):
+    """How many hooks the blocks have after a step's backward pass."""
+
+    def __init__(self) -> None:
+        self.left: list[int] = []
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        self.left.append(sum(len(block._forward_hooks) for block in blocks(pl_module.backbone)))
+
+
 def test_they_change_nothing_and_are_refused_of_a_compiled_network(make_run: MakeRun) -> None:
     runs = [make_run(str(on), backbone="dit", trainer__activation_stats=on, **SIZE) for on in (False, True)]
     losses = []
     for run in runs:
-        fit(run, stop=Stop(), reporter=Reporter("none"))
+        hooks = Hooks()
+        fit(run, stop=Stop(), reporter=Reporter("none"), extra=[hooks])
+        assert hooks.left == [0] * 12
         losses.append([value for _, name, value in run.metrics() if name == "train/loss"])
     assert losses[0] == losses[1]
     with pytest.raises(ConfigError, match=r"activation_stats: .*compile"):

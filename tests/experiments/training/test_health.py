@@ -126,7 +126,7 @@ class Waits(Callback):
         if self._within:
             self.count[self._step] = self.count.get(self._step, 0) + 1
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         assert isinstance(pl_module, TrainingModule)
         self._step, self._within = pl_module.step + 1, True
         self.mode.__enter__()

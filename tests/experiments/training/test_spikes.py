@@ -98,7 +98,7 @@ class Around(Callback):
         moments = [value for values in state for value in values.values() if isinstance(value, torch.Tensor)]
         return flat([*module.parameters(), *moments])
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         assert isinstance(pl_module, TrainingModule)
         self.before[pl_module.step + 1] = self._all(trainer, pl_module)
 
@@ -151,7 +151,7 @@ class StopIn(Callback):
     def __init__(self, step: int, stop: Stop):
         self.step, self.stop = step, stop
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         assert isinstance(pl_module, TrainingModule)
         self.stop.requested = self.stop.requested or pl_module.step + 1 == self.step
 
@@ -162,12 +162,26 @@ def interrupted(run: Run, step: int) -> None:
         fit(run, stop=stop, reporter=Reporter("none"), extra=[StopIn(step, stop)])
 
 
+class Rows(Callback):
+    """The rows of each step, as often as it is done."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, list[list[int]]] = {}
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        self.seen.setdefault(pl_module.step + 1, []).append(batch["index"].tolist())
+
+
 def test_roll_back_goes_on_with_other_draws_interrupted_or_not(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FlowMatching, "loss", plant({0: 7, seed_after(0, 1): 9}, 1e3))
     whole = make_run(trainer__spike="roll_back", **SPIKE)
-    train(whole)
+    rows = Rows()
+    train(whole, rows)
+    assert [len(rows.seen[step]) for step in (4, 5, 9)] == [1, 2, 2]
+    assert all(seen[0] != seen[1] for seen in rows.seen.values() if len(seen) > 1)
     assert rolled_back(whole) == [{"leapt": 7, "to": 4, "count": 1}, {"leapt": 9, "to": 8, "count": 2}]
     assert (final_state(whole)["step"], final_state(whole)["roll_backs"]) == (12, 2)
     assert [step for step, _ in logged(whole, "train/loss")] == [5, 10, 12]
