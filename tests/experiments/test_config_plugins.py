@@ -107,7 +107,9 @@ def test_where_and_how_a_run_runs_and_what_is_measured_is_no_part_of_its_identit
 
 
 def test_the_marked_fields_are_the_contracts() -> None:
-    assert list(identity_fields(Trainer)) == ["max_steps", "batch_size", "precision", "clip"]
+    assert list(identity_fields(Trainer)) == [
+        "max_steps", "batch_size", "precision", "clip", "spike", "spike_factor", "spike_window",
+    ]  # fmt: skip
     assert list(identity_fields(EMA)) == ["decays", "warmup", "profiles"]
     assert list(identity_fields(Evaluation)) == []
 
@@ -197,7 +199,7 @@ def test_every_plugin_with_defaults_resolves_and_reads_back() -> None:
         (3, "expected an objective"),
         ({"k": 1}, "which objective?"),
         ({"name": ["rf"]}, "which objective?"),
-        ("shortcut(1,2,3,4,5,6)", "takes 5 arguments"),
+        ("shortcut(1,2,3,4,5,6,7)", "takes 6 arguments"),
         ("shortcut(rf, flow=rf)", "twice"),
         ("shortcut(kk=1)", "no such option of shortcut 'kk'; did you mean 'k'?"),
         ("shortcut(k=0.5, 3)", "follows one with a name"),

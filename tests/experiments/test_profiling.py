@@ -37,7 +37,7 @@ def test_a_slow_part_is_found_and_everything_is_put_back(
     update = EMA.update
 
     def slow(*args: object) -> None:
-        time.sleep(0.05)
+        time.sleep(0.5)
         update(*args)  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(EMA, "update", slow)
@@ -46,7 +46,7 @@ def test_a_slow_part_is_found_and_everything_is_put_back(
     assert EMA.update is slow
     assert Draws.normal is normal
     assert max(found.seconds, key=lambda part: found.seconds[part]) == "EMA"
-    assert 0.05 <= found.seconds["EMA"] < 0.2
+    assert found.seconds["EMA"] >= 0.5
     assert found.seconds.keys() == {*PARTS, "other"}
     assert all(seconds > 0 for seconds in found.seconds.values())
     assert any("addmm" in operator.name for operator in found.operators)
