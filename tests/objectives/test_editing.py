@@ -85,6 +85,20 @@ def test_inpainting_keeps_what_is_known(objective, solver):
     close(nothing, plain, 1e-12)
 
 
+@pytest.mark.parametrize("objective", FLOWS[:4], ids=lambda objective: str(objective.path))
+def test_the_network_sees_what_is_known_as_it_is_on_the_path(objective):
+    path, exact, known, seen = objective.path, mixture().network(objective), torch.tensor([True, False]), []
+
+    def network(z, t, condition=None, step=None):
+        a, b = path.a(t)[:1], path.b(t)[:1]
+        seen.append(float(t[0]))
+        close(z[:, 0], a * X[:, 0] + b * NOISE[:, 0])
+        return exact(z, t)
+
+    inpaint(Sampler(objective, network, "euler"), X, known, NOISE, None, steps=5)
+    assert seen == objective.time_grid(5).tolist()[:-1]
+
+
 def test_what_is_filled_in_fits_what_is_known():
     """Two far components, of equal sign in both coordinates: the first coordinate tells the second's sign."""
     rows = 200
