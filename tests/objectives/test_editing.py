@@ -151,9 +151,16 @@ def test_from_the_paths_end_nothing_is_left_of_the_image():
 
 
 def test_a_shortcut_model_starts_on_its_own_grid():
-    shortcut = Shortcut(M=8)
-    sampler = _sampler(shortcut)
+    shortcut, asked = Shortcut(M=8), []
+    exact = mixture().network(shortcut)
+
+    def network(z, t, condition, step):
+        asked.append((float(t[0]), float(step[0])))
+        return exact(z, t, condition, step)
+
+    sampler = Sampler(shortcut, network)
     out = image_to_image(sampler, X, NOISE, None, t=0.5, steps=4)
+    assert asked == [(0.5, 0.25), (0.25, 0.25)]
     times = torch.tensor([0.5, 0.25, 0.0], dtype=torch.float64)
     close(out, sampler.run(0.5 * X + 0.5 * NOISE, times, None)[0])
     known = inpaint(sampler, X, torch.tensor([True, False]), NOISE, None, steps=3)
