@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -57,11 +56,12 @@ def resume(run: RunFolder, overrides: Overrides = None) -> None:
 
 
 def _execute(run: object) -> None:
+    from experiments.console import best_style
     from experiments.execute import execute
     from experiments.runs import Run
 
     assert isinstance(run, Run)
     tell(f"run {run.path}")
-    code = execute(run, progress="rich" if sys.stderr.isatty() else "lines")
+    code = execute(run, progress=best_style())
     if code:
         raise typer.Exit(code)

@@ -19,6 +19,7 @@ from experiments.training.blocks import blocks, recompute
 from experiments.training.checkpoints import mismatches
 from experiments.training.ema import EMA, averages
 from experiments.training.precision import BATCH, WEIGHTS
+from experiments.training.schedules import Schedule
 from experiments.training.sharding import average_gradients, clip, divide, divided_like, local, norm
 from experiments.training.spikes import Spikes, made_to_skip, seed_after
 from experiments.training.tables import tables
@@ -39,7 +40,7 @@ class TrainingModule(LightningModule):
         self.objective, self.backbone = objective, backbone
         self.emas = nn.ModuleList(averages(backbone, config.ema))
         self.teacher = self.emas[0] if objective.needs.teacher == "ema" else None
-        self.schedule = config.schedule.build()
+        self.schedule: Schedule = config.schedule.build()
         self.first_step = 0
         self.window: list[dict[str, Tensor]] = []
         self.owed: list[str] = []  # what a stop cut short at this step
