@@ -35,7 +35,8 @@ class Cell:
 
     ``run`` is the name of its folder, ``evaluation`` the key of the evaluation that it is to end with, ``overrides``
     the dotted keys in which it differs from the grid's base; the labels of its plugins stand in tables before there
-    is a run.
+    is a run. ``grid`` is the name of the grid that it belongs to where the study has several, ``needs`` the hashes of
+    the cells that have to be done before it, ``resources`` the class of resources that it asks for.
     """
 
     name: str
@@ -48,6 +49,9 @@ class Cell:
     seed: int
     max_steps: int
     overrides: dict[str, Any]
+    grid: str = ""
+    needs: list[str] = field(default_factory=list)
+    resources: str = "default"
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,14 @@ class Study:
         assert self.plan is not None, "open() has looked"
         return [Cell(**cell) for cell in self.plan["cells"]]
 
+    @property
+    def resources(self) -> dict[str, dict[str, Any]]:
+        """The classes of resources by name, as the grid file has them; the launcher knows what their keys mean."""
+        assert self.plan is not None, "open() has looked"
+        return self.plan.get("resources", {})
+
     def write_plan(self, cells: list[Cell], **facts: Any) -> None:
-        """Replace cells.json; ``facts`` are what the cells were planned from."""
+        """Replace cells.json; ``facts`` are what the cells were planned from (``base``) and for (``resources``)."""
         for folder in (self.runs, self.logs, self.path / "claims"):
             folder.mkdir(parents=True, exist_ok=True)
         write_json(self.path / "cells.json", {"format": FORMAT, **facts, "cells": [asdict(cell) for cell in cells]})
