@@ -13,6 +13,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,16 +33,34 @@ def philox(counter: Sequence[Tensor], key: tuple[int, int]) -> Tensor:
     Returns:
         (4, *shape) int64, each value a random 32-bit word.
     """
-    c0, c1, c2, c3 = torch.broadcast_tensors(*counter)
+    words = [[(k + r * w) & _MASK for k, w in zip(key, _WEYL, strict=True)] for r in range(_ROUNDS)]
+    rounds = _rounds_on_cpu if counter[0].device.type == "cpu" else _rounds_on_device
+    return rounds(torch.broadcast_tensors(*counter), words)
+
+
+def _rounds_on_device(counter: Sequence[Tensor], words: list[list[int]]) -> Tensor:
+    c0, c1, c2, c3 = counter
     even, odd = torch.stack((c0, c2)), torch.stack((c1, c3))
     columns = (2,) + (1,) * c0.dim()
     multipliers = torch.tensor(_MULTIPLIERS, device=c0.device).view(columns)
-    words = [[(k + r * w) & _MASK for k, w in zip(key, _WEYL, strict=True)] for r in range(_ROUNDS)]
     for round_key in torch.tensor(words, device=c0.device).view(_ROUNDS, *columns):
         # The product wraps around modulo 2⁶⁴; its two 32-bit halves are right all the same.
         product = even.flip(0) * multipliers
         even, odd = ((product >> 32) ^ odd ^ round_key) & _MASK, product & _MASK
     return torch.stack((even[0], odd[0], even[1], odd[1]))
+
+
+def _rounds_on_cpu(counter: Sequence[Tensor], words: list[list[int]]) -> Tensor:
+    """The same in NumPy, whose operators cost a third of torch's on the small tensors that most draws are."""
+    c0, c1, c2, c3 = (word.numpy().view(np.uint64) for word in counter)
+    even, odd = np.stack((c0, c2)), np.stack((c1, c3))
+    columns = (2,) + (1,) * c0.ndim
+    multipliers = np.array(_MULTIPLIERS, dtype=np.uint64).reshape(columns)
+    half, mask = np.uint64(32), np.uint64(_MASK)
+    for round_key in np.array(words, dtype=np.uint64).reshape(_ROUNDS, *columns):
+        product = even[::-1] * multipliers
+        even, odd = (product >> half) ^ odd ^ round_key, product & mask
+    return torch.from_numpy(np.stack((even[0], odd[0], even[1], odd[1])).view(np.int64))
 
 
 def _key(seed: int, name: str) -> tuple[int, int]:
