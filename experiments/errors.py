@@ -20,9 +20,16 @@ class UserError(Ended):
 
 
 class RunFailed(Ended):
-    """The run failed: a loss that is not finite, memory or disk exhausted."""
+    """The run failed: a loss that is not finite, memory or disk exhausted.
+
+    ``reason`` says so to programs: "not finite" would only come again, and is never retried without being asked for.
+    """
 
     exit_code = 3
+
+    def __init__(self, message: str, reason: str | None = None):
+        super().__init__(message)
+        self.reason = reason
 
 
 class Interrupted(Ended):
@@ -32,11 +39,11 @@ class Interrupted(Ended):
 
 
 class StoppedAtOnce(Interrupted):
-    """Stopped a second time, and so without waiting for anything."""
+    """Stopped a second time, or no longer allowed to write, and so without waiting for anything."""
 
 
 def failure_of(error: BaseException) -> RunFailed | None:
     """How a run ends that met ``error``: a disk that takes no more is no fault of ours; None for anything else."""
     if isinstance(error, OSError) and error.errno in _DISK:
-        return RunFailed(f"The disk refused a write ({error}). The last checkpoint is intact.")
+        return RunFailed(f"The disk refused a write ({error}). The last checkpoint is intact.", "disk")
     return None

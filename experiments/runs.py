@@ -45,13 +45,13 @@ class Run:
         self.fence = fence or (lambda: None)
 
     @classmethod
-    def create(cls, config: Config, root: Path) -> Run:
+    def create(cls, config: Config, root: Path, *, fence: Callable[[], None] | None = None) -> Run:
         """The folder of this configuration under ``root``: the one that has its hash, or a new one.
 
         What is no part of the identity (devices, evaluation, logging) is taken from ``config`` anew.
         """
         found = sorted(Path(root).glob(f"*-{config.hash}")) if Path(root).is_dir() else []
-        run = cls(found[0] if found else Path(root) / config.run_name)
+        run = cls(found[0] if found else Path(root) / config.run_name, fence=fence)
         run.path.mkdir(parents=True, exist_ok=True)
         run.configure(config)
         return run

@@ -18,6 +18,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.requested = False
+        self.signal: int | None = None  # the first that asked; None where a thread did, or nobody
 
     def install(self) -> dict[signal.Signals, Any]:
         """Handle the signals here from now on; returns the handlers that were there before."""
@@ -42,3 +43,4 @@ class Stop:
         if self.requested and number == signal.SIGINT:
             raise StoppedAtOnce("Stopped at once. The same command goes on from the last checkpoint.")
         self.requested = True
+        self.signal = self.signal or number

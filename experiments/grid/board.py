@@ -10,16 +10,20 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from experiments.grid.study import Cell, CellState, Study
+from experiments.grid.states import STATES, CellState
+from experiments.grid.study import Cell, Study
 
-STATES = ("running", "failed", "interrupted", "pending", "done")
-STYLES = {"running": "cyan", "failed": "red", "interrupted": "yellow", "pending": "dim", "done": "green"}
+STYLES = {
+    "running": "cyan", "stalled": "magenta", "failed": "red", "preempted": "yellow", "interrupted": "yellow",
+    "queued": "blue", "pending": "dim", "cancelled": "dim", "done": "green",
+}  # fmt: skip
 
 
 def seconds_left(states: list[tuple[Cell, CellState]]) -> float | None:
     """Time until the training of all cells ends if it goes on as now; None while nothing is known."""
     rate = sum(state.rate or 0.0 for _, state in states if state.state == "running")
-    left = sum(max(0, cell.max_steps - state.step) for cell, state in states if state.state != "done")
+    open_cells = [(cell, state) for cell, state in states if state.state not in ("done", "cancelled")]
+    left = sum(max(0, cell.max_steps - state.step) for cell, state in open_cells)
     return left / rate if rate else None
 
 

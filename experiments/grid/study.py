@@ -6,6 +6,9 @@
       cells.json       the plan: every cell's name, hash, values and run folder
       runs/NAME-HASH/  the cells' runs
       claims/HASH/     who works or worked on a cell, and how that ended
+      ended/           hints for workers: which cells need no look
+      cancelled/       what was cancelled, and why
+      submissions/     what was handed to a scheduler
       logs/            what each cell and each worker printed
       report/
 
@@ -15,8 +18,9 @@ says all there is to know.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,9 +28,11 @@ from typing import Any
 from experiments.errors import UserError
 from experiments.files import read_json, write_json
 from experiments.grid import claims
+from experiments.grid.states import OPEN, CellState, state_of
 from experiments.runs import Run
 
 FORMAT = 1
+ENDED_SUBMISSIONS = ("ended", "cancelled")
 
 
 @dataclass(frozen=True)
@@ -55,30 +61,14 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class CellState:
-    """What a cell's files say. ``state`` is pending, running, interrupted, failed or done; ``rate`` is steps/s."""
+class Seen:
+    """What one look at a study's folders says of all cells at once, so that most need no look of their own."""
 
-    state: str
-    step: int = 0
-    message: str | None = None
-    loss: float | None = None
-    rate: float | None = None
-    history: tuple[claims.Claimed, ...] = field(default=(), repr=False)
-
-    def failures(self, launch: str) -> int:
-        """How often the cell failed under one launch; a claim that was dropped without a word is a death."""
-        ours = [one for one in self.history if one.owner.get("launch") == launch]
-        return sum(one.outcome in ("failed", "died") or (one.outcome is None and not one.live) for one in ours)
-
-    def given_up(self, launch: str, attempts: int) -> bool:
-        """Whether the cell is left alone for the rest of a launch.
-
-        It failed ``attempts`` times in it, or in a way that would only come again (``final`` in the claim's file).
-        """
-        if self.state not in ("failed", "interrupted") or not self.history:
-            return False
-        last = self.history[-1].owner
-        return self.failures(launch) >= attempts or bool(last.get("final") and last.get("launch") == launch)
+    runs: set[str]
+    claimed: set[str]
+    cancelled: dict[str, str]
+    submitted: dict[str, dict[str, Any]]
+    now: float
 
 
 @dataclass(frozen=True)
@@ -111,6 +101,7 @@ class Study:
     @cached_property
     def plan(self) -> dict[str, Any] | None:
         """cells.json, or None where there is none of a format that this version reads."""
+        self.__dict__["_stamp"] = _stamp(self.path / "cells.json")
         plan = read_json(self.path / "cells.json")
         return plan if plan is not None and plan.get("format") == FORMAT else None
 
@@ -131,8 +122,7 @@ class Study:
         for folder in (self.runs, self.logs, self.path / "claims"):
             folder.mkdir(parents=True, exist_ok=True)
         write_json(self.path / "cells.json", {"format": FORMAT, **facts, "cells": [asdict(cell) for cell in cells]})
-        for name in ("plan", "cells"):
-            self.__dict__.pop(name, None)
+        self._forget()
 
     def run(self, cell: Cell) -> Run:
         return Run(self.runs / cell.run)
@@ -143,39 +133,104 @@ class Study:
     def log(self, cell: Cell) -> Path:
         return self.logs / f"{cell.run}.log"
 
-    def state(self, cell: Cell) -> CellState:
+    def cell(self, hash: str) -> Cell | None:
+        """The planned cell of this hash."""
+        return self._by_hash.get(hash)
+
+    @cached_property
+    def _by_hash(self) -> dict[str, Cell]:
+        return {cell.hash: cell for cell in self.cells}
+
+    def refresh(self) -> None:
+        """Forget the plan if cells.json was replaced since it was read."""
+        if self.__dict__.get("_stamp") != _stamp(self.path / "cells.json"):
+            self._forget()
+
+    def _forget(self) -> None:
+        for name in ("plan", "cells", "_by_hash"):
+            self.__dict__.pop(name, None)
+
+    def look(self, *cells: Cell) -> Seen:
+        """List the folders that all cells share; or look for these cells alone."""
+        runs, claimed = ({cell.run for cell in cells}, {cell.hash for cell in cells}) if cells else self._listed()
+        records = [self.path / "cancelled" / f"{cell.hash}.json" for cell in cells]
+        records = records or list((self.path / "cancelled").glob("*.json"))
+        cancelled = {file.stem: found.get("why", "") for file in records if (found := read_json(file)) is not None}
+        submitted: dict[str, dict[str, Any]] = {}
+        for file in sorted((self.path / "submissions").glob("*.json")):
+            record = read_json(file) or {}
+            if record.get("state") not in ENDED_SUBMISSIONS:
+                submitted |= dict.fromkeys(record.get("cells", ()), record)
+        return Seen(runs, claimed, cancelled, submitted, claims.clock(self.path / "claims"))
+
+    def _listed(self) -> tuple[set[str], set[str]]:
+        return names(self.runs), names(self.path / "claims")
+
+    def state(self, cell: Cell, seen: Seen | None = None) -> CellState:
         """What the cell's files say now. A cell that was seen done with its evaluation is not read again."""
         if cell.hash in self._done:
             return self._done[cell.hash]
+        seen = seen or self.look(cell, *filter(None, map(self.cell, cell.needs)))
         run = self.run(cell)
-        done = run.done
+        done = run.done if cell.run in seen.runs else None
         if done is not None and cell.evaluation in done.get("evaluations", ()):
-            state = CellState("done", step=cell.max_steps)
+            state = CellState("done", step=cell.max_steps, code=done.get("code"))
             self._done[cell.hash] = state
             return state
-        history = tuple(claims.history(self.claims(cell)))
-        status = run.status
-        last = history[-1] if history else None
-        name, message = _state_of(last, status)
-        loss, rate = status.get("loss"), status.get("steps_per_second")
-        return CellState(name, status.get("step", 0), message, loss, rate, history)
+        history = tuple(claims.history(self.claims(cell), seen.now)) if cell.hash in seen.claimed else ()
+        status = run.status if cell.run in seen.runs else {"state": "pending", "step": 0}
+        state = state_of(
+            history, status, cancelled=seen.cancelled.get(cell.hash), submitted=seen.submitted.get(cell.hash)
+        )
+        if cell.needs and state.state in OPEN and (missing := self._missing(cell, seen)):
+            return replace(state, message=missing, ready=False)
+        return state
+
+    def _missing(self, cell: Cell, seen: Seen) -> str | None:
+        """What a cell waits for; None where all that it needs is done."""
+        for hash in cell.needs:
+            needed = self.cell(hash)
+            found = "not planned" if needed is None else self.state(needed, seen).state
+            if needed is None or found in ("failed", "cancelled"):
+                return f"blocked: {needed.name if needed else hash} is {found}"
+            if found != "done":
+                return f"waits for {needed.name}"
+        return None
+
+    def ready(self, cell: Cell, seen: Seen) -> bool:
+        """Whether everything that the cell needs is done."""
+        return not cell.needs or self._missing(cell, seen) is None
+
+    def blocked(self, cell: Cell, seen: Seen) -> bool:
+        """Whether the cell waits for something that will not come by itself."""
+        return any(
+            needed is None or self.state(needed, seen).state in ("failed", "cancelled") or self.blocked(needed, seen)
+            for needed in map(self.cell, cell.needs)
+        )
 
     def seconds(self, cell: Cell) -> float:
-        """How long workers have held the cell, all its claims together."""
+        """How long workers have worked on the cell, all its claims together, without what the workers took to start."""
         ended = [c.owner for c in claims.history(self.claims(cell)) if c.outcome is not None]
-        return sum(owner.get("ended", 0.0) - owner.get("since", 0.0) for owner in ended)
+        return sum(o.get("ended", 0.0) - o.get("since", 0.0) - o.get("start_up", 0.0) for o in ended)
 
     def states(self) -> Iterator[tuple[Cell, CellState]]:
+        """The states of all cells, after one look at the shared folders."""
+        seen = self.look()
         for cell in self.cells:
-            yield cell, self.state(cell)
+            yield cell, self.state(cell, seen)
 
 
-def _state_of(last: claims.Claimed | None, status: dict[str, Any]) -> tuple[str, str | None]:
-    """A cell's state and message from its last claim and its run's status."""
-    if last is not None and last.live:
-        return "running", None
-    if last is not None and last.outcome in ("failed", "died"):
-        return "failed", last.owner.get("message") or status.get("message")
-    if status["state"] == "failed":
-        return "failed", status.get("message")
-    return ("pending", None) if last is None and status["state"] == "pending" else ("interrupted", None)
+def names(folder: Path) -> set[str]:
+    """What a folder lists; nothing where there is none."""
+    try:
+        return set(os.listdir(folder))
+    except FileNotFoundError:
+        return set()
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_ino

@@ -1,7 +1,9 @@
 """A worker: one process that takes cell after cell of a study. Imports torch once it has a cell, not before.
 
 ``python -P -m experiments.grid.worker STUDY`` ends with 0 when nothing is left for it, and with 75 when it was told to
-stop (SIGTERM, SIGINT, or the death of the launcher that started it) or lost its claim.
+stop (SIGTERM, SIGINT, SIGUSR2, or the death of the launcher that started it) or lost its claim. With ``--cell HASH`` it
+runs that cell and no other, and ends with 0 (done, or in other hands), 3 (failed), 75 (interrupted: goes on when it is
+started again) or 76 (what the cell needs is not done).
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import signal
 import sys
 import threading
 import time
@@ -16,77 +19,125 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from experiments.errors import Ended, Interrupted, RunFailed
-from experiments.grid.claims import Claim, ClaimLost, Heartbeat, claim
+from experiments.errors import Ended, Interrupted, RunFailed, UserError
+from experiments.grid import claims
+from experiments.grid.claims import Claim, ClaimLost, Heartbeat
+from experiments.grid.orders import LOOK_NOW, Cancelled
 from experiments.grid.study import Cell, Study
+from experiments.grid.taking import Taker, note
 from experiments.stopping import Stop
 
 OUTCOME_OF = {0: "done", RunFailed.exit_code: "failed", Interrupted.exit_code: "interrupted"}
+WAITS = 76
+"""Exit code of ``--cell`` where the cell needs others that are not done."""
+WAIT_EVERY = 1.0
 
 
-def take(study: Study, *, launch: str, attempts: int) -> tuple[Cell, Claim] | None:
-    """Claim the first cell that is free: the untouched and the interrupted ones in their order, then the failed ones.
-
-    None when every cell is done, in somebody's hands, or given up under this launch.
-    """
-    failed: list[Cell] = []
-    for cell, state in study.states():
-        if state.given_up(launch, attempts):
-            continue
-        if state.state == "failed":
-            failed.append(cell)
-        elif state.state in ("pending", "interrupted") and (held := _claim(study, cell, launch)):
-            return cell, held
-    for cell in failed:
-        if held := _claim(study, cell, launch):
-            return cell, held
-    return None
-
-
-def _claim(study: Study, cell: Cell, launch: str) -> Claim | None:
-    """The claim on a cell, unless another was quicker or finished it in the meantime."""
-    held = claim(study.claims(cell), launch=launch)
-    if held is not None and study.state(cell).state == "done":
-        held.end("released", "was done already")
-        return None
-    return held
-
-
-def work(study: Study, *, launch: str, attempts: int, stop: Stop) -> int:
+def work(taker: Taker, stop: Stop) -> int:
     """Take cells until none is left (0) or until a stop is asked for or a claim is lost (75)."""
     while not stop.requested:
-        taken = take(study, launch=launch, attempts=attempts)
-        if taken is None:
-            return 0
-        cell, held = taken
-        with printing_to(study.log(cell)), Heartbeat(held):
-            print(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {cell.name}: claim {held.number}, process {os.getpid()}")
-            try:
-                run_cell(study, cell, held, stop)
-            except ClaimLost as lost:
-                print(lost)
+        taken = taker.take()
+        if taken is not None:
+            if run_cell(taker.study, *taken, stop) is None:
                 return Interrupted.exit_code
-        gc.collect()
+        elif taker.waiting():
+            time.sleep(WAIT_EVERY)
+        else:
+            return 0
     return Interrupted.exit_code
 
 
-def run_cell(study: Study, cell: Cell, held: Claim, stop: Stop) -> None:
+def work_on(taker: Taker, cell: Cell, stop: Stop) -> int:
+    """Run one cell; the exit code, as the module says."""
+    study = taker.study
+    while not stop.requested:
+        taken = taker.take_this(cell)
+        if taken is not None:
+            outcome = run_cell(study, *taken, stop)
+            return {"done": 0, "failed": RunFailed.exit_code}.get(outcome or "", Interrupted.exit_code)
+        state = study.state(cell)
+        if state.state in ("done", "cancelled"):
+            return 0
+        if state.last is None or not state.last.live:
+            if not study.ready(cell, study.look()):
+                print(f"{cell.name}: {state.message}")
+                return WAITS
+        elif _beats(study, cell, stop):
+            print(f"{cell.name} is in the hands of {state.last.owner.get('machine')}, {state.last.owner.get('pid')}")
+            return 0
+    return Interrupted.exit_code
+
+
+def _beats(study: Study, cell: Cell, stop: Stop) -> bool:
+    """Whether the owner of a cell gives another sign of life before it counts as gone."""
+    before = claims.latest(study.claims(cell))
+    while before is not None and not stop.requested:
+        time.sleep(WAIT_EVERY)
+        now = claims.latest(study.claims(cell))
+        if now is None or not now.live:
+            return False
+        if now.number != before.number or now.age < before.age:
+            return True
+    return False
+
+
+def run_cell(study: Study, cell: Cell, held: Claim, stop: Stop) -> str | None:
+    """Run a cell under a claim, its output going to its log; the outcome, None where the claim was lost."""
+    order = Cancelled(study, held, stop)
+    with printing_to(study.log(cell)), Heartbeat(held, look=order.look), order.listening():
+        print(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {cell.name}: claim {held.number}, process {os.getpid()}")
+        os.environ[claims.INHERITED] = f"{held.folder}:{held.number}"
+        try:
+            outcome = _to_its_end(study, cell, held, stop)
+        except ClaimLost as lost:
+            print(lost)
+            return None
+        finally:
+            del os.environ[claims.INHERITED]
+            order.obeyed()
+    note(study, cell, cell.evaluation if outcome == "done" else outcome)
+    gc.collect()
+    return outcome
+
+
+def _to_its_end(study: Study, cell: Cell, held: Claim, stop: Stop) -> str:
     """Run a cell to its end under a claim, and end the claim with what came of it."""
-    final = False
+    final, message, reason, facts = False, None, None, dict[str, Any]()
     try:
-        code, message = _execute(study, cell, held, stop), None
+        facts["start_up"] = warm_up()
+        code = _execute(study, cell, held, stop)
         outcome = OUTCOME_OF.get(code, "failed")
         if outcome == "failed":
-            final, message = True, study.run(cell).status.get("message") or f"exit code {code}"
+            status = study.run(cell).status
+            final, message, reason = True, status.get("message") or f"exit code {code}", status.get("reason")
     except ClaimLost:
         raise
     except Ended as ended:
         outcome, final, message = OUTCOME_OF.get(ended.exit_code, "failed"), True, str(ended)
+        reason = getattr(ended, "reason", None)
     except Exception as error:
         traceback.print_exc()
         outcome, message = "failed", f"{type(error).__name__}: {error}"
-    held.end(outcome, message, final=final)
+    if outcome == "interrupted" and _preempted(stop):
+        facts["preempted"] = True
+    held.end(outcome, message, final=final, reason=reason, **facts)
+    return outcome
+
+
+def warm_up() -> float:
+    """Import what cells need, torch above all; the seconds that it took, which are none after the first time."""
+    began = time.monotonic()
+    import experiments.evaluation.evaluate
+    import experiments.training.fit  # noqa: F401
+
+    return time.monotonic() - began
+
+
+def _preempted(stop: Stop) -> bool:
+    """Whether it was a scheduler that asked for the stop: by SIGUSR2, or by SIGTERM inside one of its jobs."""
+    return stop.signal == signal.SIGUSR2 or (stop.signal == signal.SIGTERM and "SLURM_JOB_ID" in os.environ)
 
 
 def _execute(study: Study, cell: Cell, held: Claim, stop: Stop) -> int:
@@ -102,8 +153,7 @@ def _execute(study: Study, cell: Cell, held: Claim, stop: Stop) -> int:
             f"{config.hash}. Run the grid again: it plans anew."
         )
     held.check()
-    run = Run.create(config, study.runs)
-    run.fence = held.check
+    run = Run.create(config, study.runs, fence=held.check)
     return execute(run, progress="lines", stop=stop)
 
 
@@ -137,7 +187,7 @@ class Orphaned(threading.Thread):
     def run(self) -> None:
         while os.getppid() == self._parent:
             time.sleep(self._every)
-        self._stop_flag.requested = True
+        self._stop_flag.requested, self._stop_flag.signal = True, signal.SIGHUP
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -145,12 +195,26 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("study", type=Path)
     parser.add_argument("--launch", default=f"by-hand-{os.getpid()}", help="the launch whose failures count")
     parser.add_argument("--attempts", type=int, default=1, help="how often a cell may fail in this launch")
+    parser.add_argument("--cell", metavar="HASH", help="run this cell and no other")
+    parser.add_argument("--job", help="the scheduler's job: what an earlier start of it claimed is taken over at once")
     options = parser.parse_args(arguments)
-    stop = Stop()
-    Orphaned(stop).start()
+    study, stop = Study.open(options.study), Stop()
+    taker = Taker(study, launch=options.launch, attempts=options.attempts, job=options.job)
+    signal.signal(LOOK_NOW, signal.SIG_IGN)  # between two cells
     with stop.listening():
-        return work(Study.open(options.study), launch=options.launch, attempts=options.attempts, stop=stop)
+        if options.cell is None:
+            Orphaned(stop).start()
+            return work(taker, stop)
+        cell = study.cell(options.cell)
+        if cell is None:
+            raise UserError(f"--cell {options.cell}: {study.path} has no such cell")
+        return work_on(taker, cell, stop)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        code = main()
+    except Ended as ended:
+        print(ended, file=sys.stderr)
+        code = ended.exit_code
+    sys.exit(code)

@@ -17,7 +17,10 @@ from typing import IO, ClassVar
 from experiments.errors import Interrupted, RunFailed
 from experiments.grid.board import Board
 from experiments.grid.claims import bury
-from experiments.grid.study import Cell, CellState, Study
+from experiments.grid.launchers.devices import devices, devices_asked
+from experiments.grid.states import OPEN, CellState
+from experiments.grid.study import Cell, Study, names
+from experiments.grid.taking import note, put_right
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 WORKER = (sys.executable, "-P", "-m", "experiments.grid.worker")
@@ -29,11 +32,16 @@ FRUITLESS = 3
 class Local:
     """Runs cells in worker processes on this machine.
 
+    Where there are GPUs each worker sees one of them (as many as the cells' ``trainer.devices`` ask for) and no other.
+
     Args:
-        jobs: how many workers; None takes one for each core.
-        threads: how many threads each of them may use; None shares the cores among them.
+        jobs: how many workers; None takes one for each core, or ``per_device`` for each GPU.
+        threads: how many threads each of them may use; None shares the cores among them. A cell whose
+            ``trainer.threads`` says a number gets that one.
         attempts: how often a cell may fail before this launch leaves it alone. A run that ends as failed by itself
             (exit code 3) counts as all of them: it would fail again.
+        per_device: how many workers share a GPU.
+        fail_fast: whether the first cell that is given up ends the launch; the others are interrupted in good order.
     """
 
     version: ClassVar[int] = 1
@@ -41,15 +49,18 @@ class Local:
     jobs: int | None = None
     threads: int | None = None
     attempts: int = 2
+    per_device: int = 1
+    fail_fast: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("jobs", "threads", "attempts"):
+        for name in ("jobs", "threads", "attempts", "per_device"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}; it must be at least 1")
 
     def launch(self, study: Study, board: Board) -> int:
         """Run what is left of a study. Returns 0 (all done), 3 (some cell failed) or 75 (stopped)."""
+        put_right(study)
         with _Crew(self, study, board) as crew:
             return crew.work()
 
@@ -58,6 +69,7 @@ class Local:
 class _Worker:
     process: subprocess.Popen[bytes]
     log: IO[bytes]
+    slot: int
     told: int = 0
 
 
@@ -72,6 +84,12 @@ class _Crew:
     workers: list[_Worker] = field(default_factory=list)
     fruitless: int = 0
     stops: int = 0
+    failed_fast: bool = False
+    groups: list[str] = field(default_factory=list)  # devices that one worker sees
+
+    def __post_init__(self) -> None:
+        found, width = devices(self.study), devices_asked(self.study)
+        self.groups = [",".join(found[i : i + width]) for i in range(0, len(found) - width + 1, width)]
 
     def __enter__(self) -> _Crew:
         return self
@@ -91,9 +109,11 @@ class _Crew:
                 self.board.show(states)
                 free = [cell for cell, state in states if self._free(state)]
                 elsewhere = sum(state.state == "running" for _, state in states)
+                if self.launcher.fail_fast and not self.stops:
+                    self._fail_fast(states)
                 if self.stops:
                     if not self.workers:
-                        return Interrupted.exit_code
+                        return RunFailed.exit_code if self.failed_fast else Interrupted.exit_code
                     self._pass_on()
                 elif not free and not elsewhere and not self.workers:
                     return self._verdict(states)
@@ -102,10 +122,18 @@ class _Crew:
                 time.sleep(max(POLL_EVERY, 5 * (time.monotonic() - began)))
 
     def _verdict(self, states: list[tuple[Cell, CellState]]) -> int:
-        return 0 if all(state.state == "done" for _, state in states) else RunFailed.exit_code
+        return 0 if all(state.state in ("done", "cancelled") for _, state in states) else RunFailed.exit_code
 
     def _free(self, state: CellState) -> bool:
-        return state.state not in ("done", "running") and not state.given_up(self.launch, self.launcher.attempts)
+        if not state.ready or state.given_up(self.launch, self.launcher.attempts):
+            return False
+        return state.state in (*OPEN, "failed")
+
+    def _fail_fast(self, states: list[tuple[Cell, CellState]]) -> None:
+        failed = [c.name for c, state in states if state.state == "failed" and not self._free(state)]
+        if failed:
+            self.failed_fast, self.stops = True, 1
+            self.board.say(f"{failed[0]} failed: no other cell is begun (--fail-fast)")
 
     def _man(self, free: list[Cell], states: list[tuple[Cell, CellState]]) -> None:
         """Start workers until there are as many as there are jobs, or cells that they could work on."""
@@ -120,22 +148,24 @@ class _Crew:
 
     @property
     def jobs(self) -> int:
-        return self.launcher.jobs or _cores()
+        return self.launcher.jobs or len(self.groups) * self.launcher.per_device or _cores()
 
     def _start(self) -> _Worker:
         threads = self.launcher.threads or max(1, _cores() // self.jobs)
         command = [*WORKER, str(self.study.path)]
         command += ["--launch", self.launch, "--attempts", str(self.launcher.attempts)]
+        slot = min(set(range(self.jobs)) - {worker.slot for worker in self.workers})
+        seen = {"CUDA_VISIBLE_DEVICES": self.groups[slot % len(self.groups)]} if self.groups else {}
         log = open(self.study.logs / f"workers-{self.launch}.log", "ab")  # noqa: SIM115 (closed when the worker ends)
         process = subprocess.Popen(
             command,
-            env={**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))},
+            env={**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)), **seen},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C reaches the launcher alone, which passes it on once
         )
-        return _Worker(process, log)
+        return _Worker(process, log, slot)
 
     def _reap(self) -> None:
         """Take note of the workers that ended, and mark the cells of those that died."""
@@ -155,10 +185,15 @@ class _Crew:
                 raise RunFailed(f"{FRUITLESS} workers died before they had a cell; see {worker.log.name}")
 
     def _cells_of(self, pid: int, how: str) -> Iterator[Cell]:
+        """Write into the claims of a dead worker how they ended."""
+        claimed, hints = names(self.study.path / "claims"), names(self.study.path / "ended")
+        ended = {name.partition(".")[0] for name in hints}
         for cell in self.study.cells:
-            folder = self.study.claims(cell)
-            if bury(folder, pid, how):
-                yield cell
+            if cell.hash in claimed and cell.hash not in ended:
+                outcome = "done" if self.study.state(cell).state == "done" else "died"
+                if bury(self.study.claims(cell), pid, how, outcome):
+                    note(self.study, cell, cell.evaluation if outcome == "done" else outcome)
+                    yield cell
 
     @contextmanager
     def _listening(self) -> Iterator[None]:

@@ -42,4 +42,5 @@ def execute(study: Study, cell: Cell, held: Claim, stop: Stop) -> int:
 
 if __name__ == "__main__":
     worker._execute = execute  # type: ignore[assignment]
+    worker.warm_up = lambda: 0.0  # nothing needs torch
     sys.exit(worker.main())

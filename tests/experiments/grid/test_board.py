@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from experiments.grid.board import Board, duration, seconds_left, table
-from experiments.grid.study import CellState, Study
+from experiments.grid.states import CellState
+from experiments.grid.study import Study
 
 MakeStudy = Callable[..., Study]
 

@@ -14,6 +14,7 @@ from experiments.errors import RunFailed
 from experiments.grid import worker
 from experiments.grid.claims import STALE_AFTER, Claim, claim, history
 from experiments.grid.study import Cell, Study
+from experiments.grid.taking import Taker
 from experiments.stopping import Stop
 
 MakeStudy = Callable[..., Study]
@@ -40,11 +41,12 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return 0
 
     monkeypatch.setattr(worker, "_execute", execute)
+    monkeypatch.setattr(worker, "warm_up", lambda: 0.0)
     return names
 
 
 def work(study: Study, attempts: int = 2) -> int:
-    return worker.work(study, launch="this", attempts=attempts, stop=Stop())
+    return worker.work(Taker(study, launch="this", attempts=attempts), Stop())
 
 
 def test_every_cell_is_run_once_in_the_order_of_the_plan(make_study: MakeStudy, executed: list[str]) -> None:
@@ -85,6 +87,7 @@ def test_a_plan_of_other_code_is_refused(make_study: MakeStudy, monkeypatch: pyt
     class Other:
         hash = "0" * 12
 
+    monkeypatch.setattr(worker, "warm_up", lambda: 0.0)
     monkeypatch.setattr("experiments.grid.planning.configure", lambda base, overrides: Other())
     study = make_study(a={})
     assert work(study) == 0
