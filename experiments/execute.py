@@ -39,11 +39,14 @@ def _to_the_end(run: Run, stop: Stop, reporter: Reporter) -> None:
     from experiments.evaluation.evaluate import evaluate
     from experiments.evaluation.loaded import LoadedRun
     from experiments.manifest import write_manifest
+    from experiments.trackers.chosen import chosen
+    from experiments.trackers.summary import summarise
     from experiments.training.export import export_all
     from experiments.training.fit import fit
     from experiments.training.rank import fit_on_processes
 
     config = run.config
+    chosen(config.trainer.trackers)  # refuses before anything is done
     write_manifest(run)
     try:
         done = run.done or {}
@@ -58,6 +61,7 @@ def _to_the_end(run: Run, stop: Stop, reporter: Reporter) -> None:
         if key not in (run.done or {})["evaluations"]:
             if config.evaluation.steps:
                 evaluate(LoadedRun(run, reporter=reporter), config.evaluation, reporter=reporter, stop=stop)
+            summarise(run)
             run.mark_done(evaluations=[*(run.done or {})["evaluations"], key])
     except OSError as error:
         failure = failure_of(error)

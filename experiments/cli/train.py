@@ -36,7 +36,9 @@ def train(
     resolved = resolve(read(config, overrides or []))
 
     from experiments.runs import Run
+    from experiments.trackers.chosen import chosen
 
+    chosen(resolved.trainer.trackers)  # refused before anything is written
     _execute(Run.create(resolved, runs))
 
 

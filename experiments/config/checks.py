@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.config import averages
 from experiments.config.faults import ConfigError, Fault
-from experiments.config.plugins import Plugin, build_cached
+from experiments.config.plugins import Plugin, build_cached, resolve_plugin
 
 if TYPE_CHECKING:
     from experiments.config.config import Config
@@ -139,8 +139,6 @@ def _evaluation(config: Config, objective: Any, data: Any) -> Iterator[Fault]:
 
 @functools.cache
 def _sampling_refusals(group: str, text: str, steps: int | None, solver: str | None, grid: str | None) -> str | None:
-    from experiments.config.plugins import resolve_plugin
-
     objective = build_cached(resolve_plugin(group, json.loads(text)))
     try:
         if steps is not None:
@@ -187,6 +185,11 @@ def _recomputation(config: Config, objective: Any) -> Iterator[Fault]:
 
 
 def _trainer(config: Config) -> Iterator[Fault]:
+    for name in config.trainer.trackers:
+        try:
+            resolve_plugin("trackers", name)
+        except ConfigError as error:
+            yield from (fault.under(("trainer", "trackers")) for fault in error.faults)
     if config.trainer.activation_stats and config.trainer.compile:
         yield Fault(
             ("trainer", "activation_stats"),

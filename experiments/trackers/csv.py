@@ -6,10 +6,10 @@ import csv
 import io
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import IO, Any, ClassVar
 
 from experiments.files import write_atomically
+from experiments.runs import Run
 
 HEADER = "step,name,value\n"
 
@@ -20,8 +20,8 @@ class CSV:
     version: ClassVar[int] = 1
     _file: IO[str]
 
-    def open(self, run: Path, *, first_step: int) -> None:
-        path = run / "metrics.csv"
+    def open(self, run: Run, *, first_step: int) -> None:
+        path = run.path / "metrics.csv"
         kept = []
         if path.is_file():
             with open(path, newline="") as lines:
@@ -47,3 +47,6 @@ class CSV:
 
     def close(self) -> None:
         self._file.close()
+
+    def summary(self, run: Run, values: Mapping[str, float]) -> None:
+        """The last rows and ``evaluations/`` hold it already."""

@@ -20,10 +20,10 @@ from experiments.errors import Interrupted, RunFailed
 from experiments.evaluation.sampling import draw_samples
 from experiments.evaluation.sheets import sheet
 from experiments.evaluation.validation import validation_losses
-from experiments.registry import entries
 from experiments.runs import Run
 from experiments.stopping import Stop
 from experiments.trackers.base import Tracker
+from experiments.trackers.chosen import chosen
 from experiments.training import callbacks, checkpoints
 from experiments.training.activations import Activations
 from experiments.training.export import Best
@@ -85,9 +85,9 @@ def _train(
     trackers: list[Tracker] = []  # rank 0's alone, and only the trainer knows which rank this is
     trainer = _trainer(config, last - first, [*_callbacks(run, parts, trackers, stop, reporter), *extra])
     if trainer.is_global_zero:
-        trackers += [entries("trackers")[name.casefold()].load()() for name in config.trainer.trackers]
+        trackers += chosen(config.trainer.trackers)
         for tracker in trackers:
-            tracker.open(run.path, first_step=first)
+            tracker.open(run, first_step=first)
         run.write_status("running", step=first, max_steps=last)
         reporter.begin(config.run_name, done=first, total=last)
     loader = parts.data.loader("train", _order(parts, trainer, config, module), config.trainer.workers)
