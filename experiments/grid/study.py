@@ -117,6 +117,11 @@ class Study:
         assert self.plan is not None, "open() has looked"
         return self.plan.get("resources", {})
 
+    def base(self, cell: Cell) -> dict[str, Any]:
+        """What the cell's overrides are laid over: its grid's base."""
+        assert self.plan is not None, "open() has looked"
+        return self.plan.get("bases", {}).get(cell.grid, self.plan["base"])
+
     def write_plan(self, cells: list[Cell], **facts: Any) -> None:
         """Replace cells.json; ``facts`` are what the cells were planned from (``base``) and for (``resources``)."""
         for folder in (self.runs, self.logs, self.path / "claims"):

@@ -145,8 +145,7 @@ def _execute(study: Study, cell: Cell, held: Claim, stop: Stop) -> int:
     from experiments.grid.planning import configure
     from experiments.runs import Run
 
-    assert study.plan is not None
-    config = configure(study.plan["base"], cell.overrides)
+    config = configure(study.base(cell), cell.overrides)
     if config.hash != cell.hash:
         raise RunFailed(
             f"the code or a plugin has changed since the plan was made: {cell.name} was {cell.hash} and is now "
