@@ -8,6 +8,7 @@ from experiments.console import Reporter, Style
 from experiments.errors import Ended, failure_of
 from experiments.runs import Run, evaluation_key
 from experiments.stopping import Stop
+from experiments.training.step import Step, fit_with_followers, follow, leading, step_for
 
 
 def execute(
@@ -18,13 +19,19 @@ def execute(
     A finished run costs nothing: torch is not even imported. What ended the run stands in status.json, and is said
     unless ``progress`` is "none". ``fence`` is called before every write and raises when the right to write is lost.
     """
-    reporter = Reporter(progress)
+    stop, task = stop or Stop(), Step.current()
+    if task is not None and task.rank:
+        return follow(run.path, task, stop)
+    with leading(run.path):
+        return _execute(run, Reporter(progress), stop, fence)
+
+
+def _execute(run: Run, reporter: Reporter, stop: Stop, fence: Callable[[], None] | None) -> int:
     if run.finished:
         reporter.notice(f"{run.path} is done.")
         return 0
     if fence is not None:
         run.fence = fence
-    stop = stop or Stop()
     try:
         with stop.listening():
             _to_the_end(run, stop, reporter)
@@ -51,7 +58,10 @@ def _to_the_end(run: Run, stop: Stop, reporter: Reporter) -> None:
     try:
         done = run.done or {}
         if done.get("step") != config.trainer.max_steps:
-            if config.trainer.devices > 1:
+            step = step_for(config.trainer.devices * config.trainer.nodes, config.trainer.nodes)
+            if step is not None:
+                fit_with_followers(run, step, stop=stop, reporter=reporter)
+            elif config.trainer.devices > 1:
                 fit_on_processes(run, config.trainer.devices, stop=stop, style=reporter.style)
             else:
                 fit(run, stop=stop, reporter=reporter)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from lightning import Callback, Trainer
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 
 from datamodules.order import TrainingOrder
@@ -137,6 +138,7 @@ def _trainer(config: Config, steps: int, callbacks: list[Callback]) -> Trainer:
         precision=LIGHTNING.get(settings.precision, "32-true"),  # pyright: ignore[reportArgumentType]
         max_steps=steps,
         max_epochs=-1,
+        plugins=[LightningEnvironment()],  # also inside a SLURM job: we start ranks, stop and requeue by ourselves
         callbacks=callbacks,
         accumulate_grad_batches=settings.accumulate,
         logger=False,

@@ -22,6 +22,11 @@ def beat() -> None:
         _write(BEAT)
 
 
+def last_beat() -> float | None:
+    """When the last beat was, by the monotonic clock; None before the first."""
+    return _last or None
+
+
 def last_words(message: str) -> None:
     """Say why this process ends."""
     _write(message.encode())

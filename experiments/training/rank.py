@@ -14,12 +14,14 @@ import sys
 import threading
 import time
 import traceback
+from pathlib import Path
 
 from experiments.console import Reporter, Style
 from experiments.errors import Ended, Interrupted, RunFailed, failure_of
 from experiments.runs import Run
 from experiments.stopping import Stop
 from experiments.training import heartbeat
+from experiments.training.step import open_run
 
 GRACE = 20.0  # seconds that the other ranks get to end after the first one died
 STARTING = 10  # times the silence that is allowed later is allowed before the first step: data are read, code compiled
@@ -179,7 +181,7 @@ def main() -> int:
         with stop.listening():
             from experiments.training.fit import fit
 
-            fit(Run.open(sys.argv[1]), stop=stop, reporter=Reporter(sys.argv[2]))  # pyright: ignore[reportArgumentType]
+            fit(open_run(Path(sys.argv[1])), stop=stop, reporter=Reporter(sys.argv[2]))  # pyright: ignore[reportArgumentType]
     except Ended as end:
         heartbeat.last_words(str(end))
         return end.exit_code
