@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,8 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from experiments.cli import cells
+from experiments.config.faults import unknown
 from experiments.errors import Interrupted, RunFailed, UserError
-from experiments.grid.study import Cell, CellState, Study
+from experiments.grid.states import CellState
+from experiments.grid.study import Cell, Study
 from experiments.registry import resolve_name
 
 if TYPE_CHECKING:
@@ -31,10 +36,10 @@ Out = Annotated[Path | None, typer.Option(help="The study's folder.", show_defau
 def plan(grid: GridFile, overrides: Overrides = None, out: Out = None) -> None:
     """Show the cells of a grid: names, hashes, steps, what is done already, how long the rest takes."""
     from experiments.grid.board import duration
-    from experiments.grid.planning import planned
+    from experiments.grid import planning
 
     asked, study = _grid(grid, overrides, out)
-    cells = planned(asked, study)
+    cells = planning.plan(asked)
     states = [(cell, study.state(cell)) for cell in cells]
     table = Table(title=f"{asked.name}: {len(cells)} runs in {study.path}")
     for heading in ("run", "cell", "state"):
@@ -59,39 +64,81 @@ def run(
     launcher: Annotated[str, typer.Option(help="What brings the cells to processors.")] = "local",
     jobs: Annotated[int | None, typer.Option(help="Workers at a time.", show_default="the cores")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of each worker.", show_default="cores / jobs")] = None,
-    attempts: Annotated[int, typer.Option(help="How often a cell may die before it is left alone.")] = 2,
+    attempts: Annotated[
+        int | None, typer.Option(help="How often a cell may die before it is left alone.", show_default="2")
+    ] = None,
+    per_device: Annotated[int | None, typer.Option(help="Workers that share a GPU.", show_default="1")] = None,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="End with the first cell that fails.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write and show the scripts; submit nothing.")] = False,
 ) -> None:
-    """Run what is left of a grid, then write its report. Started again, it goes on where it was."""
+    """Run what is left of a grid, then write its report. Started again, it goes on where it was.
+
+    Cells that the grid has no more are cancelled; changed ones are new cells.
+    """
     from experiments.grid.board import Board
-    from experiments.grid.planning import prepare
 
     asked, study = _grid(grid, overrides, out)
-    try:
-        chosen = _launcher(launcher)(jobs=jobs, threads=threads, attempts=attempts)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"launcher {launcher}: {error}") from None
-    prepare(asked, study)
-    nothing_new = _finished(study) and study.report.is_dir()
+    options = {"jobs": jobs, "threads": threads, "attempts": attempts, "per_device": per_device}
+    options |= {"fail_fast": fail_fast or None, "dry_run": dry_run or None}
+    chosen = _launcher(launcher, {name: value for name, value in options.items() if value is not None})
     console = Console(stderr=True)
+    _bring_in_step(asked, study, console)
+    nothing_new = _finished(study) and study.report.is_dir()
     if not _finished(study):
         with Board(study, console) as board:
             code = chosen.launch(study, board)
+        if not getattr(chosen, "waits", True):
+            return
         if code == Interrupted.exit_code:
             raise Interrupted("Stopped. The same command goes on where it was.")
     _show_report(study, anew=not nothing_new)
-    failed = [(cell, state) for cell, state in study.states() if state.state == "failed"]
+    states = list(study.states())
+    failed = [f"{cell.name}: {state.message} (see {study.log(cell)})" for cell, state in states if _failed(state)]
     if failed:
-        lines = [f"{cell.name}: {state.message} (see {study.log(cell)})" for cell, state in failed]
-        raise RunFailed(f"{len(failed)} of {len(study.cells)} cells failed:\n  " + "\n  ".join(lines))
+        raise RunFailed(f"{len(failed)} of {len(states)} cells failed:\n  " + "\n  ".join(failed))
+
+
+def _failed(state: CellState) -> bool:
+    return state.state == "failed" or not state.ready
+
+
+def _bring_in_step(grid: Grid, study: Study, console: Console) -> None:
+    """Plan anew where the grid has changed; cancel what it has no more, and take that back for what it has again."""
+    from experiments.grid import orders
+    from experiments.grid.planning import prepare
+
+    before = study.cells if study.plan is not None else []
+    prepare(grid, study)
+    gone = [cell for cell in before if study.cell(cell.hash) is None]
+    removed = orders.cancel(study, gone, orders.REMOVED) if gone else []
+    cells.cancel_submitted(study, gone)
+    cancelled = study.look().cancelled
+    back = [cell for cell in study.cells if cancelled.get(cell.hash) == orders.REMOVED]
+    orders.lift(study, back)
+    by_hand = sum(cell.hash in cancelled for cell in study.cells) - len(back)
+    if removed:
+        console.print(f"{len(removed)} cells are no longer in the grid and were cancelled.", highlight=False)
+    if by_hand:
+        again = f"`fewstep grid retry {study.path} cancelled` takes that back"
+        console.print(f"{by_hand} cells are cancelled; {again}.", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
-def status(study: StudyOrGrid, out: Out = None) -> None:
-    """Show how far each cell is, from the study's files."""
-    from experiments.grid.board import table
+def status(
+    study: StudyOrGrid,
+    words: cells.Words = None,
+    out: Out = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep the table up to date.")] = False,
+    rows: Annotated[int, typer.Option(min=1, help="At most so many rows.")] = 200,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: everything about each cell.")] = False,
+) -> None:
+    """Show how far each cell is, from the study's files: all cells, or those of a name, a state or a condition."""
+    cells.status(_study(study, out), words or [], watch=watch, rows=rows, as_json=as_json)
 
-    found = _study(study, out)
-    Console().print(table(found, list(found.states())))
+
+app.command()(cells.logs)
+app.command()(cells.retry)
+app.command()(cells.cancel)
 
 
 @app.command()
@@ -119,15 +166,21 @@ def _study(name: str, out: Path | None) -> Study:
     return Study.open(_grid(name, None, out)[1].path)
 
 
-def _launcher(name: str) -> type[Any]:
+def _launcher(name: str, options: Mapping[str, Any]) -> Any:
+    """A launcher with the options that were given; a :class:`UserError` for one that it has not."""
     try:
-        return resolve_name("launchers", name).entry.load()
+        launcher = resolve_name("launchers", name).entry.load()
+        allowed = list(inspect.signature(launcher).parameters)
+        for option in options:
+            if option not in allowed:
+                raise UserError(f"launcher {name}: {unknown('option', option, allowed)}")
+        return launcher(**options)
     except ValueError as error:
-        raise UserError(str(error)) from None
+        raise UserError(f"launcher {name}: {error}") from None
 
 
 def _finished(study: Study) -> bool:
-    return all(state.state == "done" for _, state in study.states())
+    return all(state.state in ("done", "cancelled") for _, state in study.states())
 
 
 def _seconds_left(study: Study, states: list[tuple[Cell, CellState]]) -> float | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
+from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
@@ -98,6 +100,17 @@ class Board:
     def say(self, text: str) -> None:
         """One line with the time of day."""
         self.console.print(f"{time.strftime('%H:%M:%S')} {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+def last_lines(file: Path, count: int) -> list[str]:
+    """The last lines of a file that are not empty; none where there is no file."""
+    try:
+        with open(file, "rb") as data:
+            data.seek(max(0, data.seek(0, os.SEEK_END) - 4096))
+            lines = data.read().decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    return [line.rstrip() for line in lines if line.strip()][-count:]
 
 
 def duration(seconds: float) -> str:
