@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from experiments.code import version
 from experiments.console import Reporter, Style
 from experiments.errors import Ended, failure_of
 from experiments.runs import Run, evaluation_key
@@ -36,7 +37,8 @@ def _execute(run: Run, reporter: Reporter, stop: Stop, fence: Callable[[], None]
         with stop.listening():
             _to_the_end(run, stop, reporter)
     except Ended as end:
-        run.write_status("interrupted" if end.exit_code == 75 else "failed", message=str(end))
+        state, reason = "interrupted" if end.exit_code == 75 else "failed", getattr(end, "reason", None)
+        run.write_status(state, message=str(end), reason=reason)
         reporter.notice(str(end))
         return end.exit_code
     return 0
@@ -66,7 +68,7 @@ def _to_the_end(run: Run, stop: Stop, reporter: Reporter) -> None:
             else:
                 fit(run, stop=stop, reporter=reporter)
             export_all(run)
-            run.mark_done(step=config.trainer.max_steps, evaluations=[])
+            run.mark_done(step=config.trainer.max_steps, evaluations=[], code=version())
         key = evaluation_key(config.evaluation)
         if key not in (run.done or {})["evaluations"]:
             if config.evaluation.steps:

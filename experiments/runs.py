@@ -99,10 +99,10 @@ class Run:
         return read_json(self.path / "status.json") or {"state": "pending", "step": 0}
 
     def write_status(self, state: str, **fields: Any) -> None:
-        """Replace status.json; what is not given keeps its last value, and the message is dropped."""
+        """Replace status.json; what is not given keeps its last value; message and reason are dropped."""
         assert state in STATES, state
         self.fence()
-        status = {**self.status, "message": None, **fields, "state": state, "heartbeat": time.time()}
+        status = {**self.status, "message": None, "reason": None, **fields, "state": state, "heartbeat": time.time()}
         write_json(self.path / "status.json", {**status, "host": socket.gethostname(), "pid": os.getpid()})
 
     @property

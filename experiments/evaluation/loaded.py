@@ -174,6 +174,7 @@ class LoadedRun(Edits):
         self.run.fence()
         write_png(folder / f"{name}.png", sheet(self.data, samples.x))
         arrays: dict[str, Any] = {key: value.numpy() for key, value in (samples.condition or {}).items()}
+        self.run.fence()
         np.savez_compressed(folder / f"{name}.npz", x=samples.x.numpy(), images=self.images(samples), **arrays)
         return folder / f"{name}.png", folder / f"{name}.npz"
 

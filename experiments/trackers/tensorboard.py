@@ -28,9 +28,11 @@ class TensorBoard:
     def log(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
+        self.flush()  # its own thread would write later, when the run may be another's
 
     def image(self, step: int, name: str, pixels: Any) -> None:
         self._writer.add_image(name, pixels, step, dataformats="HWC")
+        self.flush()
 
     def flush(self) -> None:
         self._writer.flush()

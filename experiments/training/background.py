@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -73,6 +74,7 @@ class Writer:
         root: the folder of checkpoints.
         rank, ranks: this one, and how many write.
         token: the same on all ranks, and another for every attempt at the run.
+        fence: called before anything is written, removed or given its name; raises where that is no longer allowed.
         before: called by rank 0's thread when everything is written and the checkpoint has no name yet.
         after: called by rank 0's thread when it has.
     """
@@ -84,11 +86,12 @@ class Writer:
         rank: int,
         ranks: int,
         token: str,
+        fence: Callable[[], None] = lambda: None,
         before: Callable[[], None] = lambda: None,
         after: Callable[[], None] = lambda: None,
     ):
         self.root, self.rank, self.ranks, self.token = root, rank, ranks, token
-        self.before, self.after = before, after
+        self.fence, self.before, self.after = fence, before, after
         self.state, self.ranked = Snapshot(), Snapshot()
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
@@ -124,15 +127,21 @@ class Writer:
         self.ranked.hold()
 
     def _run(self, step: int, state: Flat, ranked: Flat) -> None:
+        gathering = checkpoints.aside(self.root, step, self.token)
         try:
             self.state.finish()
             self.ranked.finish()
-            gathering = checkpoints.aside(self.root, step, self.token)
+            self.fence()
             checkpoints.write_part(gathering, self.rank, state, ranked)
             if self.rank == 0:
-                checkpoints.publish(gathering, checkpoints.folder(self.root, step), step, self.ranks, self.before)
+                checkpoints.publish(gathering, checkpoints.folder(self.root, step), step, self.ranks, self._allowed)
+                self.fence()
                 self.after()
         except BaseException as error:
             self._error = error
-            if self.rank == 0:
-                checkpoints.sweep(self.root)
+            if self.rank == 0:  # what others write beside it is theirs
+                shutil.rmtree(gathering, ignore_errors=True)
+
+    def _allowed(self) -> None:
+        self.before()
+        self.fence()

@@ -104,7 +104,8 @@ def window_means(module: TrainingModule, step: int) -> dict[str, float]:
         first = step - (len(window) - 1 - bad[0]) // micro
         raise RunFailed(
             f"The loss is not finite at step {first}. The last checkpoint before it is kept. "
-            "Lower optimizer.lr, set trainer.clip, or train with trainer.precision=32-true."
+            "Lower optimizer.lr, set trainer.clip, or train with trainer.precision=32-true.",
+            "not finite",
         )
     numbers, values = iter(means.tolist()), {}
     for name, column in zip(names, columns, strict=True):

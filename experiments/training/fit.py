@@ -25,6 +25,7 @@ from experiments.runs import Run
 from experiments.stopping import Stop
 from experiments.trackers.base import Tracker
 from experiments.trackers.chosen import chosen
+from experiments.trackers.fenced import Fenced
 from experiments.training import callbacks, checkpoints
 from experiments.training.activations import Activations
 from experiments.training.export import Best
@@ -86,7 +87,7 @@ def _train(
     trackers: list[Tracker] = []  # rank 0's alone, and only the trainer knows which rank this is
     trainer = _trainer(config, last - first, [*_callbacks(run, parts, trackers, stop, reporter), *extra])
     if trainer.is_global_zero:
-        trackers += chosen(config.trainer.trackers)
+        trackers += [Fenced(tracker, run) for tracker in chosen(config.trainer.trackers)]
         for tracker in trackers:
             tracker.open(run, first_step=first)
         run.write_status("running", step=first, max_steps=last)

@@ -32,7 +32,8 @@ class Guard(AfterStep):
             if first is not None and settings.spike == "stop":
                 raise RunFailed(
                     f"{leapt(module, first)}. The last checkpoint before it is kept. Lower optimizer.lr or "
-                    "trainer.clip, raise trainer.spike_factor, or set trainer.spike to skip or roll_back."
+                    "trainer.clip, raise trainer.spike_factor, or set trainer.spike to skip or roll_back.",
+                    "spike",
                 )
             if first is not None and settings.spike == "roll_back":
                 raise RollBack(leapt(module, first), step=first, count=module.roll_backs + 1)

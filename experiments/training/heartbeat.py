@@ -9,6 +9,7 @@ VARIABLE = "FEWSTEP_HEARTBEAT"
 """Number of the pipe's end that this process writes to; there is none where nobody watches."""
 
 BEAT = b"\0"
+REASON = "\x1f"  # stands between the last words and the reason
 EVERY = 0.5  # seconds between two beats, at least
 _last = 0.0
 
@@ -27,9 +28,9 @@ def last_beat() -> float | None:
     return _last or None
 
 
-def last_words(message: str) -> None:
-    """Say why this process ends."""
-    _write(message.encode())
+def last_words(message: str, reason: str | None = None) -> None:
+    """Say why this process ends, to people and to programs."""
+    _write((message + (REASON + reason if reason else "")).encode())
 
 
 def _write(data: bytes) -> None:

@@ -67,7 +67,12 @@ class Rank:
     @property
     def words(self) -> str | None:
         """Why it ended, by its own account."""
-        return self._words.decode(errors="replace") or None
+        return self._words.decode(errors="replace").partition(heartbeat.REASON)[0] or None
+
+    @property
+    def reason(self) -> str | None:
+        """The same for programs."""
+        return self._words.decode(errors="replace").partition(heartbeat.REASON)[2] or None
 
     @property
     def code(self) -> int | None:
@@ -105,7 +110,7 @@ def fit_on_processes(run: Run, processes: int, *, stop: Stop, style: Style) -> N
         for rank in ranks:
             rank.kill()
     if failure is not None:
-        raise RunFailed(failure)
+        raise RunFailed(failure, next((rank.reason for rank in ranks if rank.reason), None))
     if any(rank.code for rank in ranks):
         raise Interrupted(next((rank.words for rank in ranks if rank.words), "Stopped; the checkpoint is written."))
 
@@ -183,7 +188,7 @@ def main() -> int:
 
             fit(open_run(Path(sys.argv[1])), stop=stop, reporter=Reporter(sys.argv[2]))  # pyright: ignore[reportArgumentType]
     except Ended as end:
-        heartbeat.last_words(str(end))
+        heartbeat.last_words(str(end), getattr(end, "reason", None))
         return end.exit_code
     except Exception as error:
         failure = failure_of(error)

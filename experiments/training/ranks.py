@@ -35,6 +35,7 @@ class Ranks(Callback):
         self.stop.install()  # Lightning has just put its own SIGTERM handler in front
         number = torch.tensor(secrets.randbits(62))
         if trainer.is_global_zero:
+            self.run.fence()
             checkpoints.sweep(self.run.checkpoints)
         if dist.is_initialized():
             self._group = dist.new_group(backend="gloo")

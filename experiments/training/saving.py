@@ -38,6 +38,7 @@ class Save(AfterStep):
             rank=trainer.global_rank,
             ranks=trainer.world_size,
             token=self.ranks.token,
+            fence=self.run.fence,
             before=self._before,
             after=self._after,
         )
@@ -57,7 +58,8 @@ class Save(AfterStep):
         level = self._agree(self._errors(wait=False))
         if level == _STOP or due(step, self._settings.checkpoint_every, module):
             if self.ranks.highest(int(not checkpoints.all_finite(module.own_tensors()))):
-                raise RunFailed(f"Weights are not finite after step {step}. The last checkpoint before it is kept.")
+                told = f"Weights are not finite after step {step}. The last checkpoint before it is kept."
+                raise RunFailed(told, "not finite")
             self._agree(self._errors(wait=True))
             self._writer.submit(step, module.checkpoint(), module.ranked())
         if level == _STOP:
