@@ -14,7 +14,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-EXAMPLE = ROOT / "docs" / "examples" / "power_density"
+EXAMPLE = ROOT / "tests" / "plugin_example"
 # A run of the README's in seconds.
 QUICK = "trainer.max_steps=3 trainer.batch_size=8 trainer.threads=1 evaluation.num=8 evaluation.steps=1"
 
@@ -81,28 +81,9 @@ def test_the_grid_is_planned(commands: list[str], tmp_path: Path) -> None:
 
 
 def test_the_plugin_is_the_one_that_is_tested() -> None:
-    assert (EXAMPLE / "power_density.py").read_text() in blocks("python")
-    assert (EXAMPLE / "pyproject.toml").read_text() in blocks("toml")
-
-
-def test_the_plugin_passes_its_kit_and_is_found(tmp_path: Path) -> None:
-    # Metadata as an installation leaves it, found on the path.
-    info = tmp_path / "power_density-0.1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: power-density\nVersion: 0.1.0\n")
-    (info / "entry_points.txt").write_text("[fewstep.densities]\npower = power_density:Power\n")
-    environment = {**os.environ, "PYTHONPATH": f"{EXAMPLE}{os.pathsep}{tmp_path}"}
-    kit = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(EXAMPLE)]
-    describe = [str(Path(sys.executable).with_name("fewstep")), "describe", "objective=flow_matching"]
-    for command, code in (
-        (kit, 0),
-        ([*describe, "objective.time=power(2)"], 0),
-        ([*describe, "objective.time=power(0)"], 2),
-    ):
-        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == code, done.stdout + done.stderr
-    assert "p is 0" in done.stderr
-    assert "must be positive" in done.stderr
+    assert (EXAMPLE / "src" / "fewstep_chord" / "power.py").read_text() in blocks("python")
+    (entry,) = blocks("toml")
+    assert entry in (EXAMPLE / "pyproject.toml").read_text()
 
 
 def test_every_link_leads_somewhere() -> None:

@@ -19,7 +19,7 @@ from experiments.cli.profile import profile
 from experiments.cli.results import evaluate, likelihood, sample
 from experiments.cli.train import resume, train
 from experiments.errors import Ended, UserError
-from experiments.registry import shadowed_packages
+from experiments.registry import shadowed_packages, whose_fault
 
 STOPPED = 130
 """Exit code where Ctrl-C ends a command that has nothing to resume (128 + SIGINT, as a shell has it)."""
@@ -90,8 +90,10 @@ def start(arguments: Sequence[str] | None = None) -> int:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt:
         return STOPPED
-    except Exception:
+    except Exception as error:
         traceback.print_exc()
-        refuse("this is a fault of fewstep's own; please report it with the lines above")
+        other = whose_fault(error)
+        owner = "fewstep's own" if other is None else f"the plugin package {other}"
+        refuse(f"this is a fault of {owner}; please report it with the lines above")
         return 1
     return 0

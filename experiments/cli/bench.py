@@ -15,9 +15,17 @@ app = typer.Typer(help="Measure costs as ratios to a baseline in the same proces
 @app.command()
 def overhead(pairs: int = 5, threads: int = 2) -> None:
     """A step of `fewstep train` against a bare loop with the same data, AdamW, clipping and EMA."""
+    import statistics
+
+    from rich.console import Console
+
     from experiments.bench.overhead import measure
 
-    _print("fewstep train against a bare loop", measure(pairs=pairs, threads=threads))
+    for case in measure(pairs=pairs, threads=threads):
+        _print("fewstep train against a bare loop", [case.steps])
+        bare = statistics.median(case.steps.baseline)
+        parts = [f"{part} {1000 * s:.2f} ms ({s / bare:.1%})" for part, s in case.parts.items()]
+        Console().print("  of which " + ", ".join(parts), highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -26,6 +34,15 @@ def shortcut(pairs: int = 7, threads: int = 2) -> None:
     from experiments.bench.shortcut import measure
 
     _print("shortcut against flow matching", measure(pairs=pairs, threads=threads))
+
+
+@app.command()
+def objectives(pairs: int = 7, threads: int = 2) -> None:
+    """A training step of every objective against plain rf's, beside its passes through the network, as Markdown."""
+    from experiments.bench.objectives import table
+
+    for line in table(pairs=pairs, threads=threads):
+        print(line, flush=True)
 
 
 @app.command()

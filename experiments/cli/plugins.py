@@ -22,17 +22,19 @@ if TYPE_CHECKING:
 def list_plugins(
     group: Annotated[str | None, typer.Argument(metavar="[GROUP]", help=f"One of {', '.join(GROUPS)}.")] = None,
 ) -> None:
-    """List the plugins that are installed, with their presets. Imports none of them."""
+    """List the plugins that are installed, with their presets and whose they are. Imports none of them."""
     console = output()
     for name in GROUPS if group is None else [_group(group)]:
         found = entries(name)
         if not found and group is None:
             continue
         console.print(Text(name, style="bold cyan"))
-        table = plain_table("name", "what it is", "presets")
+        table = plain_table("name", "what it is", "presets", "package")
         table.show_header = False
         for entry in found.values():
-            table.add_row(Text("  " + entry.name), Text(entry.summary), Text(", ".join(entry.presets)))
+            told = entry.summary or f"({entry.target} has no docstring that can be read)"
+            package = "" if entry.own else f"from {entry.distribution}"
+            table.add_row(Text("  " + entry.name), Text(told), Text(", ".join(entry.presets)), Text(package))
         console.print(table if found else Text("  none"))
     stale = stale_plugins()
     if stale:
@@ -131,7 +133,8 @@ def _describe_plugin(plugin: Plugin) -> None:
     from experiments.config.plugins import REQUIRED, options, plain
 
     console = output()
-    console.print(Text(f"{singular(plugin.group)} {plugin.label}", style="bold cyan"), Text(f"({plugin.entry.target})"))
+    place = plugin.entry.target if plugin.entry.own else f"{plugin.entry.target}, from {plugin.entry.distribution}"
+    console.print(Text(f"{singular(plugin.group)} {plugin.label}", style="bold cyan"), Text(f"({place})"))
     console.print(Text(inspect.getdoc(plugin.cls) or ""), soft_wrap=True)
     table = plain_table("option", "value", "default", "allowed")
     known = options(plugin.cls, plugin.group)

@@ -6,7 +6,7 @@ Nothing here imports torch. A plugin's own module is imported when its class is 
 from __future__ import annotations
 
 from experiments.registry.entries import GROUPS, SINGULAR, Entry, entries, group_of_class, singular
-from experiments.registry.installation import shadowed_packages, stale_plugins
+from experiments.registry.installation import shadowed_packages, stale_plugins, whose_fault
 from experiments.registry.names import Resolved, known_names, resolve_name
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "shadowed_packages",
     "singular",
     "stale_plugins",
+    "whose_fault",
 ]

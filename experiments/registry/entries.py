@@ -35,6 +35,7 @@ SINGULAR: Mapping[str, str] = {
 
 GROUPS: tuple[str, ...] = tuple(SINGULAR)
 
+DISTRIBUTION = "fewstep"
 PREFIX = "fewstep."
 
 
@@ -59,6 +60,11 @@ class Entry:
     @property
     def attribute(self) -> str:
         return self.target.partition(":")[2]
+
+    @property
+    def own(self) -> bool:
+        """Whether fewstep itself brings it, rather than another's package."""
+        return self.distribution == DISTRIBUTION
 
     def load(self) -> type[Any]:
         """The plugin's class.
@@ -95,6 +101,8 @@ def _load(target: str, group: str, name: str, distribution: str) -> type[Any]:
         found = getattr(importlib.import_module(module), attribute, None)
     except ImportError as error:
         raise UserError(f"{told} cannot be imported: {error}") from error
+    except Exception as error:
+        raise UserError(f"{told} cannot be imported: {type(error).__name__}: {error}") from error
     if not isinstance(found, type):
         raise UserError(f"{told} names no class")
     return found

@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import tomllib
+import traceback
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from experiments.registry.entries import GROUPS, PREFIX
+from experiments.registry.entries import DISTRIBUTION, GROUPS, PREFIX
 
-DISTRIBUTION = "fewstep"
 PACKAGES = ("objectives", "backbones", "datamodules", "experiments")
 
 
@@ -68,3 +68,20 @@ def shadowed_packages(search_path: list[str]) -> list[str]:
                 if is_module and rival.resolve() != ours / package:
                     found.append(f"{rival} hides fewstep's package {package!r}")
     return found
+
+
+def whose_fault(error: BaseException) -> str | None:
+    """The plugin package, not fewstep, whose code the error comes from; None where it is our own.
+
+    Of all frames the innermost that is ours or a plugin's decides: what lies deeper is a library that it called.
+    """
+    others = {
+        point.module.partition(".")[0]: point.dist.name
+        for group in GROUPS
+        for point in importlib.metadata.entry_points(group=PREFIX + group)
+        if point.dist is not None and point.dist.name != DISTRIBUTION
+    }
+    frames = traceback.walk_tb(error.__traceback__)
+    tops = [str(frame.f_globals.get("__name__")).partition(".")[0] for frame, _ in frames]
+    known = [top for top in tops if top in others or top in PACKAGES]
+    return others.get(known[-1]) if known else None

@@ -1,5 +1,5 @@
+from fewstep_chord.power import Power
 from hypothesis import strategies as st
-from power_density import Power
 
 from objectives.conformance import DensityConformance
 

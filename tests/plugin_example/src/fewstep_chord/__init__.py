@@ -1,0 +1,1 @@
+"""Five plugins for fewstep, one in each file."""
