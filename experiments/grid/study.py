@@ -175,7 +175,7 @@ class Study:
         """What the cell's files say now. A cell that was seen done with its evaluation is not read again."""
         if cell.hash in self._done:
             return self._done[cell.hash]
-        seen = seen or self.look(cell, *filter(None, map(self.cell, cell.needs)))
+        seen = seen or self.look(cell, *self.needed(cell))
         run = self.run(cell)
         done = run.done if cell.run in seen.runs else None
         if done is not None and cell.evaluation in done.get("evaluations", ()):
@@ -201,6 +201,10 @@ class Study:
             if found != "done":
                 return f"waits for {needed.name}"
         return None
+
+    def needed(self, cell: Cell) -> list[Cell]:
+        """The planned cells that must be done before this one."""
+        return [found for found in map(self.cell, cell.needs) if found is not None]
 
     def ready(self, cell: Cell, seen: Seen) -> bool:
         """Whether everything that the cell needs is done."""

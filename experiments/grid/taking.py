@@ -21,6 +21,9 @@ from experiments.grid.claims import Claim, claim
 from experiments.grid.states import OPEN
 from experiments.grid.study import Cell, Seen, Study, names
 
+FAILED = ("failed", "died")
+WORDS = ("interrupted", *FAILED, "retried")
+
 
 @dataclass
 class Taker:
@@ -37,7 +40,9 @@ class Taker:
     attempts: int = 1
     job: str | None = None
     luck: random.Random = field(default_factory=random.Random)
-    _ended: dict[str, str] = field(default_factory=dict, init=False)
+    _claimed: set[str] = field(default_factory=set, init=False)
+    _ended: set[str] = field(default_factory=set, init=False)
+    _cancelled: set[str] = field(default_factory=set, init=False)
 
     def take(self) -> tuple[Cell, Claim] | None:
         """Claim the first cell that is free: untouched and interrupted ones, then those whose worker is gone, then
@@ -46,45 +51,70 @@ class Taker:
         None when every cell is done, in somebody's hands, given up under this launch, or waits for another.
         """
         self.study.refresh()
-        seen = self.study.look()
-        self._ended = dict(name.split(".", 1) for name in names(self.study.path / "ended"))
+        self._look_around()
         begun, failed = list[Cell](), list[Cell]()
 
         def free() -> Iterator[Cell]:
             for cell in self.study.cells:
-                word = self._ended.get(cell.hash)
-                if word == cell.evaluation or cell.hash in seen.cancelled:
+                if f"{cell.hash}.json" in self._cancelled:
                     continue
-                if word in ("failed", "died"):
-                    failed.append(cell)
-                elif cell.hash in seen.claimed and word is None:
+                word = self._word(cell) if cell.hash in self._claimed else "untouched"
+                if word is None:
                     begun.append(cell)
-                elif self.study.ready(cell, seen):
+                elif word in FAILED:
+                    failed.append(cell)
+                elif word != cell.evaluation and self._ready(cell):
                     yield cell
 
         return (
-            self._first(free(), lambda cell: self._claim(cell, fresh=cell.hash not in seen.claimed))
-            or self._first(iter(begun), lambda cell: self._look(cell, seen))
-            or self._first(iter(failed), lambda cell: self._look(cell, seen))
+            self._first(free(), self._claim)
+            or self._first(iter(begun), self._look_and_claim)
+            or self._first(iter(failed), self._look_and_claim)
         )
 
     def take_this(self, cell: Cell) -> tuple[Cell, Claim] | None:
         """Claim one cell, whatever became of it before; None where it is done, held, cancelled or waits."""
-        seen = self.study.look(cell, *filter(None, map(self.study.cell, cell.needs)))
-        self._ended = dict(name.split(".", 1) for name in names(self.study.path / "ended"))
-        if self.study.state(cell, seen).state in ("done", "cancelled") or not self.study.ready(cell, seen):
+        self._look_around()
+        if self.study.state(cell).state in ("done", "cancelled") or not self._ready(cell):
             return None
         held = self._claim(cell)
         return held and (cell, held)
 
     def waiting(self) -> bool:
         """Whether a cell is not taken only because another, which somebody is working on, must be done first."""
+        if not any(cell.needs for cell in self.study.cells):
+            return False
         seen = self.study.look()
         return any(
-            not self.study.ready(cell, seen) and not self.study.blocked(cell, seen)
+            not self.study.ready(cell, seen) and self._hopeful(cell, seen)
             for cell in self.study.cells
             if cell.needs and cell.hash not in seen.cancelled
         )
+
+    def _hopeful(self, cell: Cell, seen: Seen) -> bool:
+        """Whether everything that a cell needs is done or will be, as far as this launch is concerned."""
+        needed = self.study.needed(cell)
+        states = [self.study.state(one, seen) for one in needed]
+        return len(needed) == len(cell.needs) and all(
+            state.state in ("done", "running")
+            or (
+                state.state != "cancelled"
+                and not state.given_up(self.launch, self.attempts)
+                and (state.ready or self._hopeful(one, seen))
+            )
+            for one, state in zip(needed, states, strict=True)
+        )
+
+    def _look_around(self) -> None:
+        path = self.study.path
+        self._claimed, self._ended, self._cancelled = (names(path / what) for what in ("claims", "ended", "cancelled"))
+
+    def _word(self, cell: Cell) -> str | None:
+        """How a claimed cell's last claim ended, by the hints; None where there is none."""
+        return next((word for word in (cell.evaluation, *WORDS) if f"{cell.hash}.{word}" in self._ended), None)
+
+    def _ready(self, cell: Cell) -> bool:
+        return not cell.needs or self.study.ready(cell, self.study.look(cell, *self.study.needed(cell)))
 
     def _first(self, cells: Iterator[Cell], reach: Callable[[Cell], Claim | None]) -> tuple[Cell, Claim] | None:
         """The first cell that ``reach`` gets; after each failure one of twice as many is tried."""
@@ -99,17 +129,17 @@ class Taker:
                 return cell, held
             window *= 2
 
-    def _look(self, cell: Cell, seen: Seen) -> Claim | None:
+    def _look_and_claim(self, cell: Cell) -> Claim | None:
         """The claim on a cell whose state must be read first."""
-        state = self.study.state(cell, seen)
-        if state.state not in (*OPEN, "failed") or state.given_up(self.launch, self.attempts):
+        state = self.study.state(cell)
+        if not state.ready or state.state not in (*OPEN, "failed") or state.given_up(self.launch, self.attempts):
             return None
-        return self._claim(cell) if self.study.ready(cell, seen) else None
+        return self._claim(cell)
 
-    def _claim(self, cell: Cell, *, fresh: bool = False) -> Claim | None:
+    def _claim(self, cell: Cell) -> Claim | None:
         """The claim on a cell, unless another was quicker or finished it in the meantime."""
         folder = self.study.claims(cell)
-        if fresh:
+        if cell.hash not in self._claimed:
             try:
                 folder.mkdir(parents=True)
             except FileExistsError:
@@ -117,8 +147,8 @@ class Taker:
         held = claim(folder, job=self.job, launch=self.launch, code=code.version())
         if held is None:
             return None
-        if cell.hash in self._ended:
-            (self.study.path / "ended" / f"{cell.hash}.{self._ended[cell.hash]}").unlink(missing_ok=True)
+        if word := self._word(cell):
+            (self.study.path / "ended" / f"{cell.hash}.{word}").unlink(missing_ok=True)
         if self.study.state(cell).state == "done":
             held.end("released", "was done already")
             note(self.study, cell, cell.evaluation)
