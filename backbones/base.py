@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from backbones.checks import check_parts
 from backbones.condition import Complete, Condition, complete
-from backbones.initialisation import Rules, initialise
+from backbones.initialisation import Rules, initial_value, initialise
 from backbones.spec import Spec
 
 __all__ = ["Backbone", "Complete", "Condition", "Spec"]
@@ -68,6 +68,13 @@ class Backbone(nn.Module, ABC):
     def initialise(self, seed: int) -> None:
         """Set every parameter from (seed, its qualified name) alone, by the published rules; the output is then 0."""
         initialise(self, self.rules, seed)
+
+    def initial_value(self, name: str, seed: int) -> Tensor:
+        """What :meth:`initialise` gives the parameter of this name, in float32 on the CPU; it may itself hold nothing.
+
+        Where a network is divided among processes, each takes its own rows of it.
+        """
+        return initial_value(name, self.get_parameter(name).shape, self.rules, seed)
 
     def _check(self, z: Tensor, t: Tensor, step: Tensor | None) -> None:
         shape, batch = tuple(self.spec.shape), z.shape[0]

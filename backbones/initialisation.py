@@ -83,8 +83,14 @@ def initialise(module: nn.Module, rules: Rules, seed: int) -> None:
     for name, parameter in module.named_parameters():
         if parameter.is_meta:
             raise ValueError(f"{name} is on the meta device and can hold no value; call to_empty(device=...) first")
-        values = torch.empty(parameter.shape, dtype=torch.float32)
-        fill = next((fill for pattern, fill in rules if fnmatchcase(name, pattern)), None)
-        assert fill is not None, f"no initialisation rule for {name}"
-        fill(values, generator_of(seed, name))
-        parameter.copy_(values)
+        parameter.copy_(initial_value(name, parameter.shape, rules, seed))
+
+
+@torch.no_grad()
+def initial_value(name: str, shape: Sequence[int], rules: Rules, seed: int) -> Tensor:
+    """The initial value of the parameter of this name and shape: float32, on the CPU."""
+    values = torch.empty(*shape, dtype=torch.float32, device="cpu")
+    fill = next((fill for pattern, fill in rules if fnmatchcase(name, pattern)), None)
+    assert fill is not None, f"no initialisation rule for {name}"
+    fill(values, generator_of(seed, name))
+    return values

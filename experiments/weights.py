@@ -15,12 +15,6 @@ class DamagedWeights(Exception):
     """A file of weights that must not be used, and why."""
 
 
-def gathered(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Whole tensors on the CPU; where they are divided among processes, all processes have to call this."""
-    whole = {name: getattr(tensor, "full_tensor", lambda same=tensor: same)() for name, tensor in weights.items()}
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in whole.items()}
-
-
 def write(file: Path, weights: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
     """Write CPU tensors with ``facts`` in the header, so that ``file`` is whole or absent whatever interrupts us.
 

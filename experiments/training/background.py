@@ -1,4 +1,4 @@
-"""Checkpoints written beside the training: the state is copied, and a thread does the rest."""
+"""Checkpoints and other files written beside the training: tensors are copied, and a thread does the rest."""
 
 from __future__ import annotations
 
@@ -63,6 +63,39 @@ class Snapshot:
         """Wait until the copy is whole; for the thread that reads it."""
         if self._copied is not None:
             self._copied.synchronize()
+
+
+class Files:
+    """Writes files beside the training, one after another, in a thread.
+
+    A checkpoint gets its name after :meth:`wait`: what was written before it is on the disk then, for nothing that
+    comes before a checkpoint is done again. An error of the thread is raised by the next :meth:`submit` or
+    :meth:`wait`, once.
+    """
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def submit(self, write: Callable[[], object]) -> None:
+        """Begin to ``write``, which must have its own copies; waits for what was submitted before."""
+        self.wait()
+        self._thread = threading.Thread(target=self._run, args=(write,), name="files", daemon=True)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Wait until everything is written."""
+        if self._thread is not None:
+            self._thread.join()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _run(self, write: Callable[[], object]) -> None:
+        try:
+            write()
+        except BaseException as error:
+            self._error = error
 
 
 class Writer:

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from experiments import chaos
 from experiments.files import read_json, write_json
+from experiments.training.pieces import Pieces
 from experiments.training.state import Flat, restore, write_tensors
 
 FORMAT = 2
@@ -132,8 +133,11 @@ def _part(file: Path) -> dict[str, Any]:
     return part
 
 
-def load(path: Path) -> dict[str, Any]:
-    """The state in a checkpoint, on the CPU, divided tensors put together; ``ranks`` is what each rank added.
+def load(path: Path, *, whole: bool = True) -> dict[str, Any]:
+    """The state in a checkpoint, on the CPU; ``ranks`` is what each rank added.
+
+    Divided tensors are put together, or, with ``whole`` false, left as :class:`Pieces` of files that nothing is read of
+    yet but for the checksums.
 
     Raises:
         DamagedCheckpoint: it is not whole.
@@ -151,9 +155,11 @@ def load(path: Path) -> dict[str, Any]:
                 raise DamagedCheckpoint(f"{name} does not have the checksum that index.json states")
             files[name] = load_file(path / name)
         tensors = {name: tensor for file in files.values() for name, tensor in file.items()}
-        for name, whole in index.get("sharded", {}).items():
-            pieces = [(start, files[file][name]) for file, start in whole["starts"].items()]
-            tensors[name] = _joined(name, whole["shape"], pieces)
+        divided: dict[str, Any] = {}
+        for name, each in index.get("sharded", {}).items():
+            pieces = Pieces(name, each["shape"], [(start, files[file][name]) for file, start in each["starts"].items()])
+            divided[name] = pieces.whole() if whole else pieces
+        tensors = {**tensors, **divided}
         state = restore(index["state"], tensors)
         state["ranks"] = [restore(tree, tensors) for tree in index.get("ranks", [])] or [{"window": state["window"]}]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
@@ -161,22 +167,16 @@ def load(path: Path) -> dict[str, Any]:
     return state
 
 
-def _joined(name: str, shape: Sequence[int], pieces: Sequence[tuple[int, Tensor]]) -> Tensor:
-    """A tensor of ``shape`` from the first row and the rows of each piece; ValueError where rows are missing."""
-    parts = sorted((piece for piece in pieces if len(piece[1])), key=lambda piece: piece[0])
-    ends = [0, *(start + len(rows) for start, rows in parts)]
-    if [*(start for start, _ in parts), shape[0]] != ends:
-        raise ValueError(f"{name} of shape {tuple(shape)} lacks rows: its pieces end at {ends}")
-    return torch.cat([rows for _, rows in parts]).reshape(tuple(shape))
+def newest(root: Path, *, whole: bool = True) -> Found:
+    """The newest whole checkpoint under ``root``; damaged ones are passed over with a notice that says so.
 
-
-def newest(root: Path) -> Found:
-    """The newest whole checkpoint under ``root``; damaged ones are passed over with a notice that says so."""
+    ``whole`` as of :func:`load`.
+    """
     found = Found()
     for step in steps(root):
         path = folder(root, step)
         try:
-            found.state = load(path)
+            found.state = load(path, whole=whole)
         except DamagedCheckpoint as damage:
             found.notices.append(f"Checkpoint {path} is damaged ({damage}) and was not used.")
         else:

@@ -6,6 +6,7 @@ Everything float32, named as the network's parameters are; the header tells weig
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -15,7 +16,9 @@ from experiments import weights
 from experiments.config import averages
 from experiments.runs import Run
 from experiments.training import checkpoints
+from experiments.training.background import Files
 from experiments.training.module import TrainingModule
+from experiments.training.sharding import copied
 
 FOLDER = "export"
 
@@ -45,11 +48,12 @@ def export_all(run: Run) -> list[Path]:
 class Best:
     """Keeps the weights of the lowest validation loss as ``export/best.safetensors`` (SD3's protocol, §5.1).
 
-    They are the first average's, or the trained ones where there is none. A run that goes on keeps what it had.
+    They are the first average's, or the trained ones where there is none; written beside the training. A run that goes
+    on keeps what it had.
     """
 
-    def __init__(self, run: Run):
-        self.run = run
+    def __init__(self, run: Run, files: Files):
+        self.run, self.files = run, files
         self._lowest: float | None = None
 
     def offer(self, module: TrainingModule, losses: Mapping[str, float]) -> None:
@@ -63,6 +67,8 @@ class Best:
             self._lowest = loss
             network = module.emas[0].network if source == "ema" else module.backbone
             assert isinstance(network, Module)
-            whole = weights.gathered(network.state_dict())
-            if module.trainer.is_global_zero:
-                export(self.run, "best", whole, module.step, source=source, validation_loss=repr(loss))
+            first = module.trainer.is_global_zero
+            whole = copied(network, keep=first)
+            if first:
+                facts = {"source": source, "validation_loss": repr(loss)}
+                self.files.submit(partial(export, self.run, "best", whole, module.step, **facts))

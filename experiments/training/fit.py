@@ -28,9 +28,11 @@ from experiments.trackers.chosen import chosen
 from experiments.trackers.fenced import Fenced
 from experiments.training import callbacks, checkpoints
 from experiments.training.activations import Activations
+from experiments.training.background import Files
 from experiments.training.export import Best
 from experiments.training.guard import Guard, go_back
 from experiments.training.health import Health
+from experiments.training.laid_out import LaidOutModule
 from experiments.training.module import TrainingModule
 from experiments.training.precision import LIGHTNING
 from experiments.training.ranks import Ranks
@@ -50,7 +52,7 @@ def fit(
     loss is not finite, a step leaps or memory is exhausted, :class:`UserError` for another architecture's checkpoint.
     """
     torch.manual_seed(run.config.seed)
-    parts = parts or build(run.config)
+    parts = parts or build(run.config, lay_out=_divides(run.config))
     parts.data.setup()
     count = 0
     while True:
@@ -59,7 +61,7 @@ def fit(
         except RollBack as back:
             count, before = back.count, back.with_traceback(None)  # which would keep everything that it passed
         reporter.notice(go_back(run, before))
-        fresh = build(run.config)
+        fresh = build(run.config, lay_out=_divides(run.config))
         parts = Components(parts.data, fresh.objective, fresh.backbone)
 
 
@@ -69,8 +71,10 @@ def _go_on(
     """Train from the newest whole checkpoint, after at least so many roll-backs."""
     config = run.config
     torch.manual_seed(config.seed)
-    module = TrainingModule(config, parts.objective, parts.backbone, parts.data.augment)
-    found = checkpoints.newest(run.checkpoints)
+    laid_out = next(parts.backbone.parameters()).is_meta
+    kind = LaidOutModule if laid_out else TrainingModule
+    module = kind(config, parts.objective, parts.backbone, parts.data.augment)
+    found = checkpoints.newest(run.checkpoints, whole=not laid_out)
     for notice in found.notices:
         reporter.notice(notice)
     if found.path:
@@ -135,11 +139,11 @@ def _trainer(config: Config, steps: int, callbacks: list[Callback]) -> Trainer:
         accelerator=settings.accelerator,
         devices=settings.devices,
         num_nodes=settings.nodes,
+        plugins=[LightningEnvironment()],  # also inside a SLURM job: we start ranks, stop and requeue by ourselves
         strategy=_strategy(config),
         precision=LIGHTNING.get(settings.precision, "32-true"),  # pyright: ignore[reportArgumentType]
         max_steps=steps,
         max_epochs=-1,
-        plugins=[LightningEnvironment()],  # also inside a SLURM job: we start ranks, stop and requeue by ourselves
         callbacks=callbacks,
         accumulate_grad_batches=settings.accumulate,
         logger=False,
@@ -152,11 +156,16 @@ def _trainer(config: Config, steps: int, callbacks: list[Callback]) -> Trainer:
     )
 
 
+def _divides(config: Config) -> bool:
+    """Whether several processes divide the network, so that none needs all of it."""
+    return config.trainer.strategy == "fsdp" and config.trainer.devices * config.trainer.nodes > 1
+
+
 def _strategy(config: Config) -> str | Strategy:
     """For several processes: DDP (no buffers to broadcast, gradients as views of the buckets), or FSDP2."""
     if config.trainer.devices * config.trainer.nodes == 1:
         return "auto"
-    if config.trainer.strategy == "fsdp":
+    if _divides(config):
         return ModelParallelStrategy(
             data_parallel_size=config.trainer.devices * config.trainer.nodes, tensor_parallel_size=1
         )
@@ -164,7 +173,8 @@ def _strategy(config: Config) -> str | Strategy:
 
 
 def _callbacks(run: Run, parts: Components, trackers: list[Tracker], stop: Stop, reporter: Reporter) -> list[Callback]:
-    config, best = run.config, Best(run)
+    config, files = run.config, Files()
+    best = Best(run, files)
 
     def report(step: int, values: dict[str, float]) -> None:
         if "loss" in values:
@@ -199,6 +209,6 @@ def _callbacks(run: Run, parts: Components, trackers: list[Tracker], stop: Stop,
         callbacks.Record(run, trackers, report),
         callbacks.Validate(losses, ranks, trackers, report),
         callbacks.Picture(pixels, ranks, trackers),
-        TakeSnapshots(run),
-        Save(run, ranks, trackers),
+        TakeSnapshots(run, files),
+        Save(run, ranks, trackers, files),
     ]

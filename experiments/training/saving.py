@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from lightning import LightningModule, Trainer
 from torch.optim import Optimizer
 
@@ -9,7 +11,7 @@ from experiments.errors import RunFailed, StoppedAtOnce, failure_of
 from experiments.runs import Run
 from experiments.trackers.base import Tracker
 from experiments.training import checkpoints
-from experiments.training.background import Writer
+from experiments.training.background import Files, Writer
 from experiments.training.callbacks import AfterStep, due
 from experiments.training.heartbeat import beat
 from experiments.training.module import TrainingModule
@@ -22,13 +24,14 @@ class Save(AfterStep):
     """Checkpoints every ``checkpoint_every`` steps, at the end, and where a stop was asked for. Comes last.
 
     All ranks agree after each step whether one of them was asked to stop or failed to write, so that none waits for
-    another that has left. A checkpoint gets its name after the trackers have put everything before it on the disk.
+    another that has left. A checkpoint gets its name after the trackers and ``files`` have put everything before it on
+    the disk.
     """
 
     _writer: Writer
 
-    def __init__(self, run: Run, ranks: Ranks, trackers: list[Tracker]):
-        self.run, self.ranks, self.trackers = run, ranks, trackers
+    def __init__(self, run: Run, ranks: Ranks, trackers: list[Tracker], files: Files):
+        self.run, self.ranks, self.trackers, self.files = run, ranks, trackers, files
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
@@ -45,6 +48,7 @@ class Save(AfterStep):
 
     def _before(self) -> None:
         self.run.fence()
+        self.files.wait()
         for tracker in self.trackers:
             tracker.flush()
 
@@ -72,6 +76,8 @@ class Save(AfterStep):
         """Let a write that is going on come to its end, unless there is no time for that."""
         if not isinstance(exception, StoppedAtOnce) and hasattr(self, "_writer"):
             self._errors(wait=True)
+            with suppress(Exception):  # what ends the training is told already
+                self.files.wait()
 
     def _errors(self, *, wait: bool) -> Exception | None:
         try:

@@ -9,10 +9,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, Placement, Shard
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
 from experiments.training.blocks import blocks
+from experiments.training.pieces import Pieces
 
 
 def divide(network: nn.Module, mesh: DeviceMesh) -> None:
@@ -41,12 +42,36 @@ def piece_of(tensor: Tensor) -> tuple[Tensor, int] | None:
 
 def divided_like(whole: Tensor, parameter: Tensor) -> Tensor:
     """``whole`` divided as ``parameter`` is; itself where the parameter is whole, or of another shape."""
-    if not isinstance(parameter, DTensor) or whole.shape != parameter.shape:
+    if not isinstance(parameter, DTensor) or isinstance(whole, DTensor) or whole.shape != parameter.shape:
         return whole
-    shape, offset = compute_local_shape_and_global_offset(parameter.shape, parameter.device_mesh, parameter.placements)
-    rows = whole[offset[0] : offset[0] + shape[0]].to(parameter.device).contiguous()
-    mesh, placements = parameter.device_mesh, parameter.placements
-    return DTensor.from_local(rows, mesh, placements, run_check=False, shape=whole.shape, stride=whole.stride())
+    return _from_rows(rows_like(whole, parameter), whole.shape, parameter.device_mesh, parameter.placements)
+
+
+def divided(pieces: Pieces, mesh: DeviceMesh) -> Tensor:
+    """``pieces`` divided by rows among the processes of ``mesh``; this process reads its own."""
+    placements = (Shard(0),)
+    shape, offset = compute_local_shape_and_global_offset(pieces.shape, mesh, placements)
+    rows = pieces.rows(offset[0], offset[0] + shape[0])
+    return _from_rows(rows.to(mesh.device_type), pieces.shape, mesh, placements)
+
+
+def rows_like(whole: Tensor | Pieces, parameter: Tensor) -> Tensor:
+    """The rows of ``whole`` that this process has of ``parameter``; ``whole`` may be divided as that is already."""
+    if isinstance(whole, DTensor):
+        return local(whole)
+    shape, offset = compute_local_shape_and_global_offset(parameter.shape, *_division(parameter))
+    start, stop = offset[0], offset[0] + shape[0]
+    return whole.rows(start, stop) if isinstance(whole, Pieces) else whole[start:stop].to(parameter.device).contiguous()
+
+
+def _division(parameter: Tensor) -> tuple[DeviceMesh, Sequence[Placement]]:
+    assert isinstance(parameter, DTensor)
+    return parameter.device_mesh, parameter.placements
+
+
+def _from_rows(rows: Tensor, shape: torch.Size, mesh: DeviceMesh, placements: Sequence[Placement]) -> Tensor:
+    stride = torch.empty(shape, device="meta").stride()
+    return DTensor.from_local(rows, mesh, placements, run_check=False, shape=shape, stride=stride)
 
 
 def average_gradients(parameters: Iterable[Tensor]) -> None:
@@ -77,6 +102,19 @@ def norm(tensors: Sequence[Tensor]) -> Tensor:
 def whole(tensor: Tensor) -> Tensor:
     """All of a divided tensor (all processes must call this); a whole tensor itself."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def copied(network: nn.Module, *, keep: bool) -> dict[str, Tensor]:
+    """Copies of all whole weights on the CPU, for the process that has ``keep``; the others get none.
+
+    Where they are divided all processes must call this; each weight is let go of before the next is gathered.
+    """
+    kept: dict[str, Tensor] = {}
+    for name, tensor in network.state_dict().items():
+        gathered = whole(tensor)
+        if keep:
+            kept[name] = gathered.detach().to("cpu", copy=True).contiguous()
+    return kept
 
 
 def _by_kind(tensors: Sequence[Tensor]) -> list[list[Tensor]]:

@@ -10,6 +10,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lightning import LightningModule, Trainer
@@ -19,9 +20,11 @@ from experiments import weights
 from experiments.config.averages import power_name
 from experiments.config.schema import EMA as Settings
 from experiments.runs import Run
+from experiments.training.background import Files
 from experiments.training.callbacks import AfterStep, due
 from experiments.training.ema import PowerEMA
 from experiments.training.module import TrainingModule
+from experiments.training.sharding import copied
 
 FOLDER = "ema"
 COUNT = 32
@@ -77,11 +80,12 @@ def inherit(parent: Path, child: Path, step: int) -> None:
 class TakeSnapshots(AfterStep):
     """Files the power profiles every :func:`interval` steps and at the end, each under its last update's step.
 
-    What a run that goes on finds of later steps is removed: it will be made again. All ranks gather, one writes.
+    What a run that goes on finds of later steps is removed: it will be made again. All ranks gather, one writes, beside
+    the training.
     """
 
-    def __init__(self, run: Run):
-        self.run = run
+    def __init__(self, run: Run, files: Files):
+        self.run, self.files = run, files
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
@@ -93,11 +97,16 @@ class TakeSnapshots(AfterStep):
     def after_step(self, trainer: Trainer, module: TrainingModule, step: int) -> None:
         if not due(step, interval(module.config.ema, module.config.trainer.max_steps), module):
             return
+        taken: list[tuple[float, int, dict[str, Tensor]]] = []
         for ema in module.emas:
             updated = step - step % ema.every if isinstance(ema, PowerEMA) else 0
             if isinstance(ema, PowerEMA) and updated:
-                whole = weights.gathered(ema.network.state_dict())
-                if trainer.is_global_zero:
-                    self.run.fence()
-                    told = {"weights": power_name(ema.sigma_rel), "step": str(updated), "run": module.config.hash}
-                    weights.write(file_of(self.run.path, ema.sigma_rel, updated), stored(whole), told)
+                taken.append((ema.sigma_rel, updated, copied(ema.network, keep=trainer.is_global_zero)))
+        if trainer.is_global_zero and taken:
+            self.files.submit(partial(self._write, taken, module.config.hash))
+
+    def _write(self, taken: list[tuple[float, int, dict[str, Tensor]]], run: str) -> None:
+        for sigma_rel, step, tensors in taken:
+            self.run.fence()
+            told = {"weights": power_name(sigma_rel), "step": str(step), "run": run}
+            weights.write(file_of(self.run.path, sigma_rel, step), stored(tensors), told)

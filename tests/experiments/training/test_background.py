@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from experiments.training import checkpoints
-from experiments.training.background import Writer
+from experiments.training.background import Files, Writer
 from experiments.training.state import write_tensors
 
 
@@ -108,3 +108,29 @@ def test_the_library_reads_our_file_of_tensors(tmp_path: Path, dtype: torch.dtyp
     for name, tensor in tensors.items():
         assert read[name].dtype == tensor.dtype
         assert torch.equal(read[name], tensor), name
+
+
+def test_files_are_written_beside_the_training_in_their_order() -> None:
+    files, go, seen = Files(), threading.Event(), []
+
+    def first() -> None:
+        go.wait(10)
+        seen.append(1)
+
+    files.submit(first)
+    assert seen == []
+    threading.Timer(0.1, go.set).start()
+    files.submit(lambda: seen.append(2))
+    files.wait()
+    assert seen == [1, 2]
+
+
+def test_an_error_of_a_file_comes_up_once() -> None:
+    def full() -> None:
+        raise OSError(28, "No space left on device")
+
+    files = Files()
+    files.submit(full)
+    with pytest.raises(OSError, match="No space"):
+        files.wait()
+    files.wait()

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.training import checkpoints
+from experiments.training.pieces import Pieces
 
 leaves = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=5)
 tensors = st.lists(st.integers(-99, 99), max_size=4).map(torch.tensor)
@@ -170,10 +171,14 @@ def test_divided_tensors_are_put_together(cuts: list[int], seed: int) -> None:
     whole = torch.rand(7, 2, generator=torch.Generator().manual_seed(seed))
     edges = [0, *sorted(cuts), 7]
     pieces = [(a, whole[a:b]) for a, b in pairwise(edges)]
-    assert torch.equal(checkpoints._joined("w", [7, 2], pieces), whole)
+    divided = Pieces("w", [7, 2], pieces)
+    assert torch.equal(divided.whole(), whole)
+    for start in range(8):
+        for stop in range(start, 8):
+            assert torch.equal(divided.rows(start, stop), whole[start:stop])
     fullest = max(pieces, key=lambda piece: len(piece[1]))
     with pytest.raises(ValueError, match="lacks rows"):
-        checkpoints._joined("w", [7, 2], [piece for piece in pieces if piece is not fullest])
+        Pieces("w", [7, 2], [piece for piece in pieces if piece is not fullest])
 
 
 def test_a_checkpoint_of_the_former_format_is_read(root: Path) -> None:

@@ -14,6 +14,7 @@ from experiments import weights
 from experiments.execute import execute
 from experiments.runs import Run
 from experiments.training import checkpoints
+from experiments.training.background import Files
 from experiments.training.export import Best, file_of
 
 MakeRun = Callable[..., Run]
@@ -58,13 +59,15 @@ def test_a_worse_loss_changes_nothing_and_a_run_that_goes_on_remembers(make_run:
         best.offer(module, {"validation/loss_raw": loss})  # pyright: ignore[reportArgumentType]
 
     def kept() -> float:
+        files.wait()
         return weights.read(file_of(run, "best"))["weight"].item()
 
-    best = Best(run)
+    files = Files()
+    best = Best(run, files)
     offer(best, 1.0, 0.5)
     offer(best, 2.0, 0.6)
     assert kept() == 1.0
-    again = Best(run)
+    again = Best(run, files)
     offer(again, 3.0, 0.55)
     assert kept() == 1.0
     offer(again, 4.0, 0.4)
