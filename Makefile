@@ -4,6 +4,7 @@
 #   make report     write report/ again from what has been run      (GRID=name, quickstart by default)
 #   make test | lint | format
 #   make chaos      kill 20 trainings at random and at chosen moments; all must end as if nothing had been (15 minutes)
+#   make mutations  plant faults one at a time; the tests must notice each; renews docs/mutations.md (5 minutes)
 # Another interpreter: make demo PYTHON=python3.12
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ INSTALL := $(BIN)/python -m pip install --quiet -c constraints.txt
 REPORT = $(BIN)/python -P -m experiments.report
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ablation report test chaos lint format constraints
+.PHONY: help demo ablation report test chaos mutations lint format constraints
 
 help:
 	@sed -n '/^#  /s/^#  //p' Makefile
@@ -36,6 +37,9 @@ test: $(DEV_STAMP)
 
 chaos: $(DEV_STAMP)
 	CHAOS=20 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/experiments/chaos
+
+mutations: $(DEV_STAMP)
+	$(BIN)/python tests/mutations/plant.py --jobs $(WORKERS) --write
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check .
