@@ -54,6 +54,40 @@ def solvers() -> None:
         print(line, flush=True)
 
 
+@app.command()
+def grid(jobs: int = 2, steps: int = 300) -> None:
+    """A grid of 24 small cells on this machine: how full the cores are, and what is not a cell's own time."""
+    import tempfile
+    from pathlib import Path
+
+    from experiments.bench.grid import measure
+
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(Path(folder), jobs=jobs, steps=steps)
+    print(f"{found.cells} cells of {found.cell:.1f} s (median), {found.jobs} workers: {found.makespan:.1f} s in all")
+    print(f"occupancy {found.occupancy:.3f}: the cells' own time over workers x makespan")
+    print(f"a worker's start-up: {found.start_up:.2f} s, once for each worker")
+    print(f"from one cell's end to the next one's start: {found.between:.3f} s")
+    print(f"the launcher's own processor time: {found.launcher:.3f} s a cell")
+
+
+@app.command()
+def scale(cells: int = 10_000, workers: int = 1_000, sleep: float = 1.0, timeout: float = 900.0) -> None:
+    """A grid of very many cells under very many workers that only sleep, in one folder: none lost, none run twice."""
+    import tempfile
+    from pathlib import Path
+
+    from experiments.bench.scale import measure
+
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(Path(folder, "study"), cells=cells, workers=workers, sleep=sleep, timeout=timeout)
+    print(f"{cells} cells of {sleep:g} s under {workers} workers: {found.seconds:.0f} s")
+    print(f"lost: {found.lost}, run twice: {found.twice}; `fewstep grid status` of it all: {found.status_seconds:.2f} s")
+    print("calls to the file system for a cell:", ", ".join(f"{n} {c:g}" for n, c in found.operations.items()))
+    if found.lost or found.twice:
+        raise typer.Exit(1)
+
+
 def _print(title: str, results: list[Paired]) -> None:
     import statistics
 
