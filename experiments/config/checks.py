@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from experiments.config import averages
 from experiments.config.faults import ConfigError, Fault
 from experiments.config.plugins import Plugin, build_cached, resolve_plugin
+from experiments.registry import resolve_name
 
 if TYPE_CHECKING:
     from experiments.config.config import Config
@@ -17,21 +18,10 @@ if TYPE_CHECKING:
 
 def cross_faults(config: Config) -> list[Fault]:
     """Everything that does not go together in a configuration whose single values are right."""
-    objective, data = build_cached(config.objective), build_cached(config.data)
-    return [
-        *_batch(config, objective),
-        *_data(config, objective, data),
-        *_backbone(config, objective, data),
-        *_optimizer(config, objective),
-        *_evaluation(config, objective, data),
-        *_ema(config, objective),
-        *_trainer(config),
-        *_name(config),
-        *_recomputation(config, objective),
-    ]
+    return [fault for check in CHECKS for fault in check(config)]
 
 
-def _batch(config: Config, objective: Any) -> Iterator[Fault]:
+def _batch(config: Config) -> Iterator[Fault]:
     trainer = config.trainer
     parts = trainer.devices * trainer.nodes * trainer.accumulate
     place = ("trainer", "batch_size")
@@ -43,7 +33,7 @@ def _batch(config: Config, objective: Any) -> Iterator[Fault]:
             f"nearest: {_near_multiples(trainer.batch_size, parts)}",
         )
         return
-    local, multiple = trainer.batch_size // parts, objective.batch_multiple
+    local, multiple = trainer.batch_size // parts, build_cached(config.objective).batch_multiple
     if local % multiple:
         yield Fault(
             place,
@@ -57,7 +47,8 @@ def _near_multiples(value: int, of: int) -> str:
     return f"{below} or {below + of}" if below else str(of)
 
 
-def _data(config: Config, objective: Any, data: Any) -> Iterator[Fault]:
+def _data(config: Config) -> Iterator[Fault]:
+    objective, data = build_cached(config.objective), build_cached(config.data)
     if objective.needs.pairs and not data.pairs:
         yield Fault(
             ("data",), f"{config.objective.label} needs samples with their own noise; {config.data.label} has none"
@@ -66,7 +57,8 @@ def _data(config: Config, objective: Any, data: Any) -> Iterator[Fault]:
         yield Fault(("data",), f"{config.objective.label} needs class labels; {config.data.label} has none")
 
 
-def _backbone(config: Config, objective: Any, data: Any) -> Iterator[Fault]:
+def _backbone(config: Config) -> Iterator[Fault]:
+    objective, data = build_cached(config.objective), build_cached(config.data)
     message = backbone_refusal(config.backbone, config.data, step=objective.needs.step)
     if message is not None:
         yield Fault(
@@ -96,12 +88,23 @@ def meta_backbone(backbone: Plugin, data: Plugin, *, step: bool) -> Any:
         ValueError: the backbone refuses its sizes.
     """
     import torch
+    from torch.overrides import TorchFunctionMode
 
-    with torch.device("meta"):
+    class Unfilled(TorchFunctionMode):
+        """Leaves normal numbers undrawn: there is nothing to fill, and torch would load its compiler to fill it."""
+
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            given = kwargs or {}
+            if func in (torch.nn.init.normal_, torch.Tensor.normal_):
+                return args[0] if args else given["tensor"]
+            return func(*args, **given)
+
+    with torch.device("meta"), Unfilled():
         return backbone.build(spec=build_cached(data).spec, step=step)
 
 
-def _optimizer(config: Config, objective: Any) -> Iterator[Fault]:
+def _optimizer(config: Config) -> Iterator[Fault]:
+    objective = build_cached(config.objective)
     groups = getattr(build_cached(config.optimizer), "groups", None)
     if groups and backbone_refusal(config.backbone, config.data, step=objective.needs.step) is None:
         from experiments.training.parameter_groups import unmatched
@@ -115,7 +118,7 @@ def _optimizer(config: Config, objective: Any) -> Iterator[Fault]:
             )
 
 
-def _evaluation(config: Config, objective: Any, data: Any) -> Iterator[Fault]:
+def _evaluation(config: Config) -> Iterator[Fault]:
     evaluation = config.evaluation
     for steps in evaluation.steps:
         message = _sampling_refusal(config.objective, steps=steps)
@@ -126,10 +129,16 @@ def _evaluation(config: Config, objective: Any, data: Any) -> Iterator[Fault]:
         message = None if written is None else _sampling_refusal(config.objective, **{field: written})
         if message is not None:
             yield Fault(("evaluation", field), message)
+    for written in evaluation.metrics:
+        # Most metrics have no options and take any objective: they are not imported to ask.
+        asked = "(" in written or resolve_name("metrics", written).entry.defines("check")
+        message = _sampling_refusal(config.objective, metric=written) if asked else None
+        if message is not None:
+            yield Fault(("evaluation", "metrics"), f"{written}: {message}")
     interval = evaluation.guidance_interval
     if interval is not None and interval[0] > interval[1]:
         yield Fault(("evaluation", "guidance_interval"), f"given {list(interval)}; the lowest time comes first")
-    spec = data.spec
+    spec = build_cached(config.data).spec
     if evaluation.guidance != 1 and not (spec.num_classes or spec.context or spec.pooled):
         yield Fault(
             ("evaluation", "guidance"),
@@ -138,7 +147,9 @@ def _evaluation(config: Config, objective: Any, data: Any) -> Iterator[Fault]:
 
 
 @functools.cache
-def _sampling_refusals(group: str, text: str, steps: int | None, solver: str | None, grid: str | None) -> str | None:
+def _sampling_refusals(
+    group: str, text: str, steps: int | None, solver: str | None, grid: str | None, metric: str | None
+) -> str | None:
     objective = build_cached(resolve_plugin(group, json.loads(text)))
     try:
         if steps is not None:
@@ -146,19 +157,29 @@ def _sampling_refusals(group: str, text: str, steps: int | None, solver: str | N
         for plugins, written in (("solvers", solver), ("time_grids", grid)):
             if written is not None:
                 build_cached(resolve_plugin(plugins, written)).check(objective)
+        if metric is not None:
+            made = build_cached(resolve_plugin("metrics", metric))
+            getattr(made, "check", lambda objective: None)(objective)
     except (ValueError, ConfigError) as error:
         return str(error)
     return None
 
 
 def _sampling_refusal(
-    objective: Plugin, *, steps: int | None = None, solver: str | None = None, grid: str | None = None
+    objective: Plugin,
+    *,
+    steps: int | None = None,
+    solver: str | None = None,
+    grid: str | None = None,
+    metric: str | None = None,
 ) -> str | None:
     """Why an objective cannot be sampled so, or None where it can; asked once per combination."""
-    return _sampling_refusals(objective.group, json.dumps(objective.plain(), sort_keys=True), steps, solver, grid)
+    text = json.dumps(objective.plain(), sort_keys=True)
+    return _sampling_refusals(objective.group, text, steps, solver, grid, metric)
 
 
-def _ema(config: Config, objective: Any) -> Iterator[Fault]:
+def _ema(config: Config) -> Iterator[Fault]:
+    objective = build_cached(config.objective)
     kept = averages.names(config.ema)
     for name in sorted({name for name in kept if kept.count(name) > 1}):
         section = "profiles" if averages.power(name) else "decays"
@@ -175,8 +196,8 @@ def _ema(config: Config, objective: Any) -> Iterator[Fault]:
             yield Fault(("evaluation", "weights"), f"given {weights!r}; {told} (0.05,0.10 are EDM2's)")
 
 
-def _recomputation(config: Config, objective: Any) -> Iterator[Fault]:
-    if config.trainer.activation_checkpointing and objective.needs.jvp:
+def _recomputation(config: Config) -> Iterator[Fault]:
+    if config.trainer.activation_checkpointing and build_cached(config.objective).needs.jvp:
         yield Fault(
             ("trainer", "activation_checkpointing"),
             f"{config.objective.label} takes forward-mode derivatives, which a recomputed block does not give: "
@@ -202,3 +223,17 @@ def _name(config: Config) -> Iterator[Fault]:
 
     if config.name is not None and (not config.name or slug(config.name) != config.name):
         yield Fault(("name",), f"given {config.name!r}; a name holds letters, digits, '_', '.', '+' and '-' alone")
+
+
+CHECKS: Mapping[Callable[[Config], Iterator[Fault]], tuple[str, ...]] = {
+    _batch: ("trainer", "objective"),
+    _data: ("objective", "data"),
+    _backbone: ("backbone", "objective", "data"),
+    _optimizer: ("optimizer", "backbone", "objective", "data"),
+    _evaluation: ("evaluation", "objective", "data"),
+    _ema: ("ema", "objective", "evaluation"),
+    _trainer: ("trainer",),
+    _name: ("name",),
+    _recomputation: ("trainer", "objective"),
+}
+"""Every check, and the sections that its verdict depends on: equal sections need no second look."""

@@ -43,8 +43,7 @@ class Config:
 
     def identity(self) -> dict[str, Any]:
         """Every field that is part of the run's identity; the rest is where and how it runs, and what is measured."""
-        plugins = {section: getattr(self, section) for section in PLUGINS}
-        return run_identity(plugins, {section: getattr(self, section) for section in SETTINGS}, self.seed)
+        return run_identity({key: getattr(self, key) for key in KEYS})
 
     @cached_property
     def hash(self) -> str:
@@ -54,8 +53,12 @@ class Config:
     @property
     def run_name(self) -> str:
         """The name of the run's folder: what was trained on what, or the given name, and the hash."""
-        words = self.name or "-".join(slug(part.label) for part in (self.objective, self.backbone, self.data))
-        return f"{words}-{self.hash}"
+        return f"{self.run_words}-{self.hash}"
+
+    @property
+    def run_words(self) -> str:
+        """The run's name without its hash."""
+        return self.name or "-".join(slug(part.label) for part in (self.objective, self.backbone, self.data))
 
 
 def load(path: Path | str) -> Config:
@@ -74,23 +77,48 @@ def resolve(raw: Raw) -> Config:
         ConfigError: all faults at once, each with its place, what was given, what is allowed, and file and line.
     """
     data = raw.interpolated(defaults)
-    faults: list[Fault] = [Fault((key,), unknown("key", key, KEYS)) for key in data if key not in KEYS]
-    found: dict[str, Any] = {}
-    for section, (group, default) in PLUGINS.items():
+    faults: list[Fault] = []
+    found = {section: resolve_section(section, data, faults) for section in KEYS}
+    faults += [Fault((key,), unknown("key", key, KEYS)) for key in data if key not in KEYS]
+    if not faults:
+        config = configuration(found, data)
+        faults += cross_faults(config)
+        if not faults:
+            return config
+    raise ConfigError(placed(faults, raw))
+
+
+def resolve_section(section: str, data: Mapping[str, Any], faults: list[Fault]) -> Any:
+    """One section of a configuration by itself: a plugin, settings or a value; faults are added to ``faults``."""
+    if section in SETTINGS:
+        return _settings(SETTINGS[section], data.get(section), (section,), faults)
+    if section in PLUGINS:
+        group, default = PLUGINS[section]
         written = data.get(section, default)
         if isinstance(written, Mapping) and "name" not in written:
             written = {"name": default, **written}
         try:
-            found[section] = resolve_plugin(group, written)
+            return resolve_plugin(group, written)
         except ConfigError as error:
             faults += [fault.under((section,)) for fault in error.faults]
-    found |= _sections(data, faults)
-    if not faults:
-        config = Config(**found)
-        faults += cross_faults(config)
-        if not faults:
-            return config
-    raise ConfigError(_placed(faults, raw))
+            return None
+    annotation, default = VALUES[section]
+    try:
+        return conform(data.get(section, default), annotation, (section,), faults, _no_plugin)
+    except Refused:
+        return default
+
+
+def configuration(found: Mapping[str, Any], written: Mapping[str, Any]) -> Config:
+    """The configuration of resolved sections."""
+    return Config(**{**found, "evaluation": evaluated(found["ema"], found["evaluation"], written.get("evaluation"))})
+
+
+def evaluated(ema: EMA, evaluation: Evaluation, written: Any) -> Evaluation:
+    """What is evaluated. Without an average there is none; only a configuration that asks for it by name is refused."""
+    if averages.names(ema) or "weights" in (written or {}):
+        return evaluation
+    return dataclasses.replace(evaluation, weights=("raw",))
 
 
 def sections(raw: Raw) -> dict[str, Any]:
@@ -100,13 +128,15 @@ def sections(raw: Raw) -> dict[str, Any]:
         ConfigError: faults in these sections.
     """
     faults: list[Fault] = []
-    found = _sections(raw.interpolated(defaults), faults)
+    data = raw.interpolated(defaults)
+    found = {section: resolve_section(section, data, faults) for section in (*SETTINGS, *VALUES)}
     if faults:
-        raise ConfigError(_placed(faults, raw))
-    return found
+        raise ConfigError(placed(faults, raw))
+    return {**found, "evaluation": evaluated(found["ema"], found["evaluation"], data.get("evaluation"))}
 
 
-def _placed(faults: list[Fault], raw: Raw) -> list[Fault]:
+def placed(faults: list[Fault], raw: Raw) -> list[Fault]:
+    """The faults, each with where it was written."""
     return [dataclasses.replace(fault, where=fault.where or raw.where(fault.key)) for fault in faults]
 
 
@@ -116,21 +146,6 @@ def defaults() -> dict[str, Any]:
     for section, schema in SETTINGS.items():
         found[section] = plain(dataclasses.asdict(schema()))
     return {**found, **{key: default for key, (_, default) in VALUES.items()}}
-
-
-def _sections(data: Mapping[str, Any], faults: list[Fault]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for section, schema in SETTINGS.items():
-        found[section] = _settings(schema, data.get(section), (section,), faults)
-    for key, (annotation, default) in VALUES.items():
-        try:
-            found[key] = conform(data.get(key, default), annotation, (key,), faults, _no_plugin)
-        except Refused:
-            continue
-    if not averages.names(found["ema"]) and "weights" not in (data.get("evaluation") or {}):
-        # Without an average there is none to evaluate; only a configuration that asks for it by name is refused.
-        found["evaluation"] = dataclasses.replace(found["evaluation"], weights=("raw",))
-    return found
 
 
 def _settings(schema: type[Any], written: Any, place: Key, faults: list[Fault]) -> Any:

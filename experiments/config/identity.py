@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -26,19 +27,31 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:DIGITS]
 
 
-def run_identity(plugins: Mapping[str, Plugin], settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def digest_of(texts: Mapping[str, str]) -> str:
+    """The digest of a mapping whose values are canonical JSON already."""
+    whole = ",".join(f"{canonical(key)}:{texts[key]}" for key in sorted(texts))
+    return hashlib.sha256(f"{{{whole}}}".encode()).hexdigest()[:DIGITS]
+
+
+def run_identity(sections: Mapping[str, Any]) -> dict[str, Any]:
     """Every field that is part of a run's identity: the plugins, the marked fields of each section, the seed."""
-    found: dict[str, Any] = {section: plugin.identity() for section, plugin in plugins.items()}
-    for section, values in settings.items():
-        standard = type(values)()
+    found = {key: section_identity(key, value) for key, value in sections.items()}
+    return {key: own for key, own in found.items() if own is not None}
+
+
+def section_identity(key: str, value: Any) -> Any:
+    """The part of a run's identity that is one section's; None where it has none."""
+    if isinstance(value, Plugin):
+        return value.identity()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        standard = type(value)()
         marked = {
-            name: identity(getattr(values, name))
-            for name, mark in identity_fields(type(values)).items()
-            if mark.always or getattr(values, name) != getattr(standard, name)
+            name: identity(getattr(value, name))
+            for name, mark in identity_fields(type(value)).items()
+            if mark.always or getattr(value, name) != getattr(standard, name)
         }
-        if marked:
-            found[section] = marked
-    return {**found, "seed": seed}
+        return marked or None
+    return value if key == "seed" else None
 
 
 @functools.cache

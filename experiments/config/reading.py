@@ -16,7 +16,7 @@ Marks = dict[Key, str]
 
 
 def read_text(text: str, source: str) -> tuple[dict[str, Any], Marks]:
-    """The mapping that a YAML text holds, interpolations not yet followed, and the line of each of its keys.
+    """The mapping that a YAML text holds, interpolations not yet followed, and the line of each key and list item.
 
     Raises:
         ConfigError: the text is no YAML, or no mapping of names; or a key stands twice.
@@ -55,9 +55,10 @@ def _syntax(error: yaml.YAMLError, source: str) -> Fault:
 def _walk(
     node: yaml.Node, key: Key, source: str, marks: Marks, above: tuple[yaml.Node, ...], merged: bool = False
 ) -> Iterator[Fault]:
-    """Record the line of every key under ``node``; yield keys that are no names and keys that stand twice."""
+    """Record the line of every key and item under ``node``; yield keys that are no names and keys that stand twice."""
     if isinstance(node, yaml.SequenceNode):
         for index, child in enumerate(node.value):
+            marks.setdefault((*key, str(index)), f"{source}:{child.start_mark.line + 1}")
             yield from _walk(child, (*key, str(index)), source, marks, (*above, node))
     if not isinstance(node, yaml.MappingNode) or node in above:
         return

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from experiments.config import Config, ConfigError, Fault, parse, read, resolve
+from experiments.config import Config, ConfigError, Fault, Raw, parse, read, resolve
+from experiments.config.many import Resolver
+from experiments.config.schema import PLUGINS
 from experiments.errors import UserError
-from experiments.grid.language import Combination, Grid
+from experiments.grid.blocks import Combination
+from experiments.grid.language import Grid
+from experiments.grid.layers import Layers
+from experiments.grid.resources import Classes
 from experiments.grid.sources import code_fingerprint
+from experiments.grid.stages import needs
 from experiments.grid.study import Cell, Study
 from experiments.grid.values import label, lay, lookup
 from experiments.runs import evaluation_key
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell with the configuration that it stands for."""
+
+    cell: Cell
+    config: Config
+    point: Combination
 
 
 def configure(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> Config:
@@ -22,46 +38,45 @@ def configure(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> Config:
 
 
 def plan(grid: Grid) -> list[Cell]:
+    """The cells of :func:`survey`."""
+    return [planned.cell for planned in survey(grid)]
+
+
+def survey(grid: Grid) -> list[Planned]:
     """Every cell of a grid, resolved and checked, the first seed of all before the second of any.
 
     Raises:
         ConfigError: faults of the grid or of any cell's configuration, each once, with file and line.
         UserError: two cells are the same run.
     """
-    points = grid.combinations()
-    varied = _varied(points)
-    cells: dict[str, Cell] = {}
+    layers = Layers(grid.base)
+    points = grid.combinations(layers)
+    classes, resolved, naming = Classes(grid, layers, points), _Resolved(grid.base, layers), _Naming(grid, points)
+    found: dict[str, Planned] = {}
+    members: dict[str, dict[str, Planned]] = {block.name: {} for block in grid.blocks}
     faults: list[Fault] = []
     for point in points:
-        name = " ".join(label(key, point.values[key]) for key in varied if key in point.values) or grid.name
         try:
-            config = resolve(lay(grid.base, point.values, point.sources))
+            config, digest = resolved.config(point)
         except ConfigError as error:
             faults += error.faults
             continue
-        cell = _cell(name, point, config)
-        other = cells.setdefault(config.hash, cell)
-        if other is not cell:
-            raise UserError(_same_run(other, cell, point))
+        cell = resolved.cell(naming.name(point), point, config, digest, classes.of(point))
+        other = found.setdefault(digest, planned := Planned(cell, config, point))
+        if other is not planned and not _joins(grid, other, planned):
+            raise UserError(_same_run(other.cell, cell, point))
+        members[point.block][digest] = other
     if faults:
         raise ConfigError(faults)
-    return sorted(cells.values(), key=lambda cell: cell.seed)
-
-
-def planned(grid: Grid, study: Study) -> list[Cell]:
-    """The cells of a grid, from the study's cells.json if that was made from the same grid by the same code."""
-    key = plan_key(grid)
-    if study.plan is not None and study.plan["key"] == key:
-        return study.cells
-    return plan(grid)
+    return sorted(_staged(grid, list(found.values()), members), key=lambda planned: planned.cell.seed)
 
 
 def prepare(grid: Grid, study: Study) -> None:
     """Bring the study's cells.json in step with the grid."""
     key = plan_key(grid)
     if study.plan is None or study.plan["key"] != key:
-        cells = plan(grid)
-        study.write_plan(cells, key=key, name=grid.name, source=str(grid.source), base=dict(grid.base.data))
+        facts = {"name": grid.name, "source": str(grid.source), "base": dict(grid.base.data), "resources": grid.asks()}
+        study.write_plan(plan(grid), key=key, **facts)
 
 
 def vary_base(grid: Grid, overrides: Sequence[str]) -> Grid:
@@ -70,11 +85,10 @@ def vary_base(grid: Grid, overrides: Sequence[str]) -> Grid:
     Raises:
         UserError: the grid itself varies such a key: the override would be without effect.
     """
-    axes = {*grid.product, *grid.zip, *(key for cell in grid.cells for key in cell), *(["seed"] if grid.seeds else [])}
     base = grid.base
     for text in overrides:
         key = text.partition("=")[0]
-        for axis in sorted(axes):
+        for axis in sorted(grid.varied):
             if f"{axis}.".startswith(f"{key}.") or f"{key}.".startswith(f"{axis}."):
                 raise UserError(f"override {text}: the grid {grid.source} varies {axis} itself")
         base = base.override({key: lookup(read(None, [text]).data, key)}, f"override {text}")
@@ -83,30 +97,93 @@ def vary_base(grid: Grid, overrides: Sequence[str]) -> Grid:
 
 def plan_key(grid: Grid) -> str:
     """Says whether a plan made before still holds: the grid as it was written, and the code."""
-    written = repr((grid.base.data, grid.product, grid.zip, grid.cells, grid.exclude, grid.seeds, grid.name))
+    written = repr((grid.base.data, grid.blocks, grid.resources, grid.name))
     return hashlib.sha256(f"{code_fingerprint()} {written}".encode()).hexdigest()
 
 
-def _cell(name: str, point: Combination, config: Config) -> Cell:
-    return Cell(
-        name=name,
-        hash=config.hash,
-        run=config.run_name,
-        evaluation=evaluation_key(config.evaluation),
-        objective=config.objective.label,
-        backbone=config.backbone.label,
-        data=config.data.label,
-        seed=config.seed,
-        max_steps=config.trainer.max_steps,
-        overrides=dict(point.values),
-    )
+class _Resolved:
+    """Points as configurations and cells; what cells share is computed once."""
+
+    def __init__(self, base: Raw, layers: Layers):
+        self._base, self._layers, self._resolver = base, layers, Resolver()
+        self._alone = "${" in repr(base.data)  # an interpolation may lead from any section into any other
+        self._words: dict[tuple[Any, ...], str] = {}
+        self._keys: dict[int, tuple[Any, str]] = {}
+
+    def config(self, point: Combination) -> tuple[Config, str]:
+        if self._alone or any("${" in value for value in point.values.values() if isinstance(value, str)):
+            config = resolve(lay(self._base, point.values, point.sources))
+            return config, config.hash
+        return self._resolver.resolve({key: layer.raw for key, layer in self._layers.of(point).items()})
+
+    def cell(self, name: str, point: Combination, config: Config, digest: str, resources: str) -> Cell:
+        return Cell(
+            name=name,
+            hash=digest,
+            run=f"{self._run_words(config)}-{digest}",
+            evaluation=self._evaluation(config),
+            objective=config.objective.label,
+            backbone=config.backbone.label,
+            data=config.data.label,
+            seed=config.seed,
+            max_steps=config.trainer.max_steps,
+            overrides=dict(point.values),
+            grid=point.block,
+            resources=resources,
+        )
+
+    def _run_words(self, config: Config) -> str:
+        place = (id(config.objective), id(config.backbone), id(config.data), config.name)
+        if place not in self._words or self._alone:
+            self._words[place] = config.run_words
+        return self._words[place]
+
+    def _evaluation(self, config: Config) -> str:
+        found = self._keys.get(id(config.evaluation))
+        if found is None or found[0] is not config.evaluation:
+            found = self._keys[id(config.evaluation)] = config.evaluation, evaluation_key(config.evaluation)
+        return found[1]
+
+
+class _Naming:
+    """Names points by the values that tell the cells of their grid apart, in the order of the file, the seed last."""
+
+    def __init__(self, grid: Grid, points: Sequence[Combination]):
+        self._fallback, self._several = grid.name, len(grid.blocks) > 1
+        self._keys = {
+            block.name: _varied([point for point in points if point.block == block.name]) for block in grid.blocks
+        }
+        self._labels: dict[tuple[str, int], str] = {}
+
+    def name(self, point: Combination) -> str:
+        words = [self._label(key, point.values[key]) for key in self._keys[point.block] if key in point.values]
+        if self._several:
+            words.insert(0, f"{point.block}:")
+        return " ".join(words) or self._fallback
+
+    def _label(self, key: str, value: Any) -> str:
+        place = (key, id(value))
+        if place not in self._labels:
+            self._labels[place] = label(key, value)
+        return self._labels[place]
 
 
 def _varied(points: Sequence[Combination]) -> list[str]:
-    """The keys whose values tell the cells apart, in the order of the file; the seed comes last."""
     keys = list(dict.fromkeys(key for point in points for key in point.values))
-    told = [key for key in keys if len({repr(point.values.get(key)) for point in points}) > 1]
+    distinct = {key: {id(value): value for value in (point.values.get(key) for point in points)} for key in keys}
+    told = [key for key in keys if len({repr(value) for value in distinct[key].values()}) > 1]
     return sorted(told, key=lambda key: key == "seed")
+
+
+def _joins(grid: Grid, first: Planned, second: Planned) -> bool:
+    """Whether a second cell that is the same run is the first one again, and not a value without effect.
+
+    One factor at a time comes back to the baseline, and two grids of a study may share a cell if neither waits.
+    """
+    if first.cell.grid == second.cell.grid:
+        return second.point.around and first.config == second.config
+    waits = any(grid.block(name).after for name in (first.cell.grid, second.cell.grid))
+    return not waits and first.config == second.config
 
 
 def _same_run(first: Cell, second: Cell, point: Combination) -> str:
@@ -115,3 +192,38 @@ def _same_run(first: Cell, second: Cell, point: Combination) -> str:
     return f"{where}: the cells {first.name!r} and {second.name!r} are the same run ({first.hash}): " + (
         f"{', '.join(keys)} make no difference to it" if keys else "they are written alike"
     )
+
+
+def _staged(grid: Grid, found: list[Planned], members: Mapping[str, Mapping[str, Planned]]) -> list[Planned]:
+    """The cells with what they have to wait for; ``members`` are the cells of each grid."""
+    waiting: dict[str, list[str]] = {}
+    value = _Values().of
+    for block in grid.blocks:
+        cells = {name: list(members[name].values()) for name in (block.name, *block.after)}
+        for planned, others in zip(cells[block.name], needs(block, cells, value), strict=True):
+            if others:
+                waiting[planned.cell.hash] = sorted({other.cell.hash for other in others})
+    return [
+        replace(one, cell=replace(one.cell, needs=waiting[one.cell.hash])) if one.cell.hash in waiting else one
+        for one in found
+    ]
+
+
+class _Values:
+    """What resolved configurations say at a key, as texts that equal values share."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str], str] = {}
+
+    def of(self, planned: Planned, key: str) -> str:
+        section, _, rest = key.partition(".")
+        value = getattr(planned.config, section, None)
+        place = (id(value), key)
+        if place not in self._known:
+            self._known[place] = re.sub(r"\s+", " ", str(self._text(planned.config, section, rest)))
+        return self._known[place]
+
+    def _text(self, config: Config, section: str, rest: str) -> Any:
+        if section in PLUGINS and not rest:
+            return getattr(config, section).identity()
+        return lookup(config.plain(), f"{section}.{rest}" if rest else section)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from experiments.config import ConfigError
 from experiments.errors import UserError
-from experiments.grid.language import Grid, read_grid, size
+from experiments.grid.language import Grid, read_grid
 
 AXES = ("trainer.max_steps", "trainer.batch_size", "optimizer.lr", "objective", "schedule.warmup")
 SHIPPED = sorted((Path(__file__).parents[3] / "experiments" / "grids").glob("*.yaml"))
@@ -61,7 +61,7 @@ def test_counts_are_products_times_zips_plus_cells_times_seeds(folder: Path, wha
         block = 0
     grid = read(folder, what)
     points = grid.combinations()
-    assert len(points) == (block + len(cells)) * max(1, len(seeds)) == size(grid)
+    assert len(points) == (block + len(cells)) * max(1, len(seeds))
     assert [p.values.get("seed") for p in points] == sorted(
         (p.values.get("seed") for p in points), key=lambda seed: seed or 0
     )
@@ -128,10 +128,10 @@ def test_a_base_may_stand_in_a_file_beside_the_grid(folder: Path) -> None:
     [
         ("product:\n  seed: [1, 2\n", "YAML syntax error"),
         ("product: {seed: [1]}\nproducts: {}\n", "no such key of a grid 'products'; did you mean 'product'?"),
-        ("product:\n  seed: 3\n", "3 is not a list of values [SOME:2]"),
-        ("product:\n  seed: []\n", "[] is not a list of values [SOME:2]"),
+        ("product:\n  seed: 3\n", "3 is not a list of values: [a, b, …], {range: [first, last]}"),
+        ("product:\n  seed: []\n", "[] is not a list of values: it is empty [SOME:2]"),
         ("product:\n  seed: [1, 2, 1]\n", "the value 1 stands here twice [SOME:2]"),
-        ("product: [1]\n", "not a mapping from key to list of values [SOME:1]"),
+        ("product: [1]\n", "product: this is not a mapping [SOME:1]"),
         ("\nzip:\n  seed: [1, 2]\n  data: [digits]\n", "must be equally long (seed: 2, data: 1) [SOME:2]"),
         ("product:\n  seed: [1]\nzip:\n  seed: [1]\n", "this key stands under product too [SOME:4]"),
         ("seeds: [1, 1]\n", "is not a list of different whole numbers"),

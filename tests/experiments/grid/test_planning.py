@@ -129,5 +129,5 @@ def test_planning_imports_no_lightning(tmp_path: Path) -> None:
         f"plan(read_grid(Path({str(tmp_path / 'grid.yaml')!r}))); "
         "print(*({'torch', 'lightning', 'lightning_fabric', 'pytorch_lightning', 'matplotlib'} & sys.modules.keys()))"
     )
-    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    ended = subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True)
     assert ended.stdout.split() == ["torch"]
