@@ -57,6 +57,8 @@ class DataModule(ABC):
     version: ClassVar[int] = 1
     features: ClassVar[str]
     """Name of the feature extractor that distances on these data use by default."""
+    cell: ClassVar[float | None] = None
+    """Width, in normalised units, of the cells that values are rounded to; None where they are continuous."""
     pairs: ClassVar[bool] = False
     """Whether a training batch carries "noise" (B, *spec.shape), the standard normal noise that belongs to each x."""
 

@@ -29,6 +29,7 @@ class Digits(ImageData):
     """
 
     features: ClassVar[str] = "digits_cnn"
+    cell: ClassVar[float | None] = 1 / 8
 
     def __init__(self, *, shift: int = 0, rotation: float = 0.0, flip: bool = False) -> None:
         super().__init__(shift=shift, rotation=rotation, flip=flip)

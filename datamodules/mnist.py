@@ -32,6 +32,7 @@ class MNIST(ImageData):
     """
 
     features: ClassVar[str] = "mnist_cnn"
+    cell: ClassVar[float | None] = 1 / 127.5
 
     def __init__(self, *, shift: int = 0, rotation: float = 0.0, flip: bool = False) -> None:
         super().__init__(shift=shift, rotation=rotation, flip=flip)

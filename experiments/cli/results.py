@@ -85,12 +85,14 @@ def evaluate(
     guidance: Guidance = None,
     solver: Solver = None,
     grid: Grid = None,
+    metrics: Annotated[str | None, typer.Option(metavar="NAME,…", help="As of fewstep list metrics.")] = None,
     interval: Interval = None,
     rescale: Rescale = None,
     dtype: Dtype = None,
 ) -> None:
     """Measure a run: distances to the training and the held-out split at each number of steps, and the loss."""
     asked = {"steps": steps, "weights": weights, "num": num, "guidance": guidance, "solver": solver, "grid": grid}
+    asked["metrics"] = metrics
     settings = _settings(run, {**asked, "guidance_interval": interval, "guidance_rescale": rescale, "dtype": dtype})
 
     import experiments
@@ -102,13 +104,16 @@ def evaluate(
         guidance=settings.guidance,
         solver=settings.solver,
         grid=settings.grid,
+        metrics=settings.metrics,
         dtype=settings.dtype,
         guidance_interval=settings.guidance_interval,
         guidance_rescale=settings.guidance_rescale,
     )
     output().print(_table(result["rows"]))
     for row in result["validation"]:
-        tell(f"validation loss of the {row['weights']} weights: {row['mean']:.4g}")
+        further = [name for name in row if name not in ("weights", "times", "loss", "mean")]
+        told = "".join(f", {name.replace('_', ' ')} {row[name]:.4g}" for name in further)
+        tell(f"validation loss of the {row['weights']} weights: {row['mean']:.4g}{told}")
 
 
 def likelihood(

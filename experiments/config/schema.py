@@ -113,7 +113,7 @@ class Evaluation:
         solver: null takes the objective's own.
         grid: the times to sample at; null takes the objective's own.
         dtype: of the arithmetic around the network, whatever it was trained in.
-        metrics: distances to measure.
+        metrics: what to measure: distances of the samples, and numbers of the model such as "bits_per_dim".
         features: extractor that they look through; null takes the data's own.
         batch_size: samples drawn at once.
         seed: of the noise that is sampled from.

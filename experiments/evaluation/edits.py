@@ -37,9 +37,13 @@ class Edits:
         probes: int = 0,
         seed: int = 0,
         batch_size: int = 256,
+        check: Callable[[int], None] = lambda done: None,
         **sampling: Any,
     ) -> Tensor:
-        """(N,) ln p(x) in nats; by Hutchinson's estimate with ``probes`` random directions, exactly where 0."""
+        """(N,) ln p(x) in nats; by Hutchinson's estimate with ``probes`` random directions, exactly where 0.
+
+        ``check`` is called with the number done after each batch.
+        """
 
         def each(sampler: Sampler, x: Tensor, condition: Condition, draws: Draws) -> Tensor:
             return log_likelihood(
@@ -47,7 +51,7 @@ class Edits:
                 probes=max(probes, 1), draws=draws, network_dtype=sampler.network_dtype,
             )  # fmt: skip
 
-        return self.each(each, x, condition, seed=seed, batch_size=batch_size, **sampling)
+        return self.each(each, x, condition, seed=seed, batch_size=batch_size, check=check, **sampling)
 
     def invert(
         self,
@@ -111,6 +115,7 @@ class Edits:
         *,
         seed: int = 0,
         batch_size: int,
+        check: Callable[[int], None] = lambda done: None,
         **sampling: Any,
     ) -> Tensor:
         """An edit of every batch of x, back on the CPU. Row i's random numbers are a function of (seed, i)."""
@@ -123,4 +128,5 @@ class Edits:
                 done.append(edit(sampler, x[index].to(self.device), to_device(part, self.device), draws).cpu())
             except ValueError as error:
                 raise UserError(str(error)) from error
+            check(len(index))
         return torch.cat(done)

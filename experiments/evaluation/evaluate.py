@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -12,9 +12,10 @@ from experiments.config.schema import Evaluation, Weights
 from experiments.console import Reporter
 from experiments.errors import UserError
 from experiments.evaluation.loaded import LoadedRun
+from experiments.evaluation.sampling import plugin
 from experiments.evaluation.validation import TIMES, validation_losses
 from experiments.features import FeatureExtractor, extract
-from experiments.metrics import Metric, SampleFeatures
+from experiments.metrics import Metric, ModelMetric, SampleFeatures
 from experiments.registry import entries
 from experiments.runs import evaluation_key, evaluation_settings
 from experiments.stopping import Stop
@@ -28,11 +29,15 @@ def evaluate(
 ) -> dict[str, Any]:
     """Evaluate ``loaded`` with ``settings``, write ``evaluations/KEY.json`` and the sheets, and return its content.
 
-    ``{"settings", "step", "rows": one for each weights × steps, "validation": one for each weights}``. Raises
+    ``{"settings", "step", "rows": one for each weights × steps, "validation": one for each weights}``; metrics of the
+    samples stand in the rows, those of the model in the validation. Raises
     :class:`Interrupted` between batches where ``stop`` asks for it, :class:`UserError` for settings that do not fit.
     """
     stop = stop or Stop()
-    _check(loaded, settings)
+    metrics = [plugin("metrics", "metrics", name) for name in settings.metrics]
+    of_samples = [metric for metric in metrics if isinstance(metric, Metric)]
+    of_model = [metric for metric in metrics if isinstance(metric, ModelMetric)]
+    _check(loaded, settings, of_model)
     name = settings.features or loaded.data.features
     extractor: FeatureExtractor = entries("features")[name].load()().to(loaded.device)
     splits = {split: extract(extractor, loaded.data, loaded.data.dataset(split).x) for split in ("train", "validation")}
@@ -49,7 +54,7 @@ def evaluate(
 
     try:
         rows = [
-            _row(loaded, settings, extractor, splits, weights, steps, check)
+            _row(loaded, settings, of_samples, extractor, splits, weights, steps, check)
             for weights in settings.weights
             for steps in settings.steps
         ]
@@ -59,7 +64,7 @@ def evaluate(
         "settings": evaluation_settings(settings) | {"features": extractor.name},
         "step": loaded.step,
         "rows": rows,
-        "validation": [_validation(loaded, weights, stop) for weights in settings.weights],
+        "validation": [_validation(loaded, settings, of_model, weights, stop) for weights in settings.weights],
     }
     loaded.run.write_evaluation(evaluation_key(settings), result)
     return result
@@ -70,19 +75,22 @@ def guidance(settings: Evaluation) -> Guidance:
     return Guidance(settings.guidance, settings.guidance_interval, settings.guidance_rescale)
 
 
-def _check(loaded: LoadedRun, settings: Evaluation) -> None:
-    """Refuse a solver, a grid or a number of steps before anything is computed."""
+def _check(loaded: LoadedRun, settings: Evaluation, metrics: Sequence[ModelMetric]) -> None:
+    """Refuse a solver, a grid, a number of steps or a metric before anything is computed."""
     sampler = loaded.sampler(guidance=guidance(settings), solver=settings.solver, grid=settings.grid, weights="raw")
-    for steps in settings.steps:
-        try:
+    try:
+        for steps in settings.steps:
             sampler.times(steps)
-        except ValueError as error:
-            raise UserError(str(error)) from error
+        for metric in metrics:
+            metric.check(loaded.objective)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def _row(
     loaded: LoadedRun,
     settings: Evaluation,
+    metrics: Sequence[Metric],
     extractor: FeatureExtractor,
     splits: dict[str, Tensor],
     weights: Weights,
@@ -104,14 +112,20 @@ def _row(
         "guidance": settings.guidance,
         "num": settings.num,
     }
-    for name in settings.metrics:
-        metric: Metric = entries("metrics")[name].load()()
+    for metric in metrics:
         row |= metric(features)
     return row | {"seconds_per_image": samples.seconds_per_image, "sheet": str(sheet.relative_to(loaded.run.path))}
 
 
-def _validation(loaded: LoadedRun, weights: Weights, stop: Stop) -> dict[str, Any]:
+def _validation(
+    loaded: LoadedRun, settings: Evaluation, metrics: Sequence[ModelMetric], weights: Weights, stop: Stop
+) -> dict[str, Any]:
     losses = validation_losses(
         loaded.objective, loaded.network(weights), loaded.data, device=loaded.device, check=stop.check
     )
-    return {"weights": weights, "times": list(TIMES), "loss": losses, "mean": sum(losses) / len(losses)}
+    found: dict[str, Any] = {
+        "weights": weights, "times": list(TIMES), "loss": losses, "mean": sum(losses) / len(losses),
+    }  # fmt: skip
+    for metric in metrics:
+        found |= metric(loaded, weights, seed=settings.seed, check=lambda done: stop.check())
+    return found

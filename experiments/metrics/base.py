@@ -8,10 +8,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
+
+from datamodules.base import DataModule
+from objectives import Objective
+from objectives.condition import Condition
 
 BLOCK = 2048
 
@@ -45,6 +49,44 @@ class Metric(ABC):
     @abstractmethod
     def __call__(self, features: SampleFeatures) -> dict[str, float]:
         """One number for each name in `columns`."""
+
+
+class Model(Protocol):
+    """A trained run in memory, as far as a metric of the model asks it: ``experiments.load`` gives one."""
+
+    data: DataModule
+
+    def log_likelihood(self, x: Tensor, condition: Condition = None, **options: Any) -> Tensor:
+        """(N,) ln p(x) in nats; the options are those of a loaded run."""
+        ...
+
+
+class ModelMetric(ABC):
+    """A plugin that turns a model with certain weights into named numbers, however it is sampled.
+
+    The options are its dataclass fields. A number that does not exist is NaN.
+    """
+
+    version: ClassVar[int] = 1
+    columns: ClassVar[tuple[str, ...]]
+    """Names of the numbers, in the order of a report's columns."""
+
+    def check(self, objective: Objective) -> None:
+        """Raise ValueError, before anything is trained, where a model of this objective has no such numbers."""
+        return
+
+    @abstractmethod
+    def __call__(
+        self, model: Model, weights: str, *, seed: int = 0, check: Callable[[int], None] = lambda done: None
+    ) -> dict[str, float]:
+        """One number for each name in `columns`.
+
+        Args:
+            model: the trained run.
+            weights: which of its weights.
+            seed: of any random numbers.
+            check: called with the number of rows done after each batch; where it raises, so does this.
+        """
 
 
 def matrices(**features: Tensor) -> tuple[Tensor, ...]:

@@ -123,13 +123,19 @@ def _head(cell: Cell) -> Row:
 def _evaluated(cell: Cell, differing: set[str]) -> Iterator[Row]:
     for evaluation in cell.evaluations:
         settings = evaluation.get("settings") or {}
-        losses = {entry["weights"]: entry.get("mean") for entry in evaluation.get("validation") or ()}
+        models = {entry["weights"]: _of_model(entry) for entry in evaluation.get("validation") or ()}
         apart = " ".join(f"{key}={json.dumps(settings.get(key))}" for key in sorted(differing))
         for given in evaluation.get("rows") or ():
-            row = {**_head(cell), "validation_loss": losses.get(given.get("weights")), **given}
+            row = {**_head(cell), **models.get(given.get("weights"), {}), **given}
             row = {key: _number(value) if key not in ("steps", "nfe", "num") else value for key, value in row.items()}
             setting = " ".join(filter(None, (str(given.get("weights")), apart)))
             yield {**row, "evaluation": evaluation["key"], "setting": setting}
+
+
+def _of_model(validation: dict[str, Any]) -> Row:
+    """What is known of a model's weights however it is sampled: the validation loss and metrics of the model."""
+    further = {key: value for key, value in validation.items() if key not in ("weights", "times", "loss", "mean")}
+    return {"validation_loss": validation.get("mean"), **further}
 
 
 def _number(value: Any) -> Any:

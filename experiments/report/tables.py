@@ -21,6 +21,8 @@ NAMES = {
     "precision": "Precision",
     "recall": "Recall",
     "memorisation": "Memorisation: share of samples nearer to a training image than held-out ones are",
+    "bits_per_dim": "Bits per dimension of held-out samples",
+    "bits_per_dim_error": "Standard error of the bits per dimension",
     "validation_loss": "Validation loss, mean over 8 times",
     "seconds_per_image": "Seconds per image",
 }

@@ -128,6 +128,21 @@ def test_evaluate_prints_and_keeps_a_row_for_each_setting(trained: Path, capsys:
     assert [(row["weights"], row["steps"], row["num"]) for row in rows] == [("ema", 1, 32), ("ema", 2, 32)]
 
 
+def test_evaluate_measures_what_it_is_asked_for(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = "energy_distance,bits_per_dim(num=8)"
+    assert run("evaluate", str(trained), "--steps", "1", "--num", "16", "--metrics", asked) == 0
+    told = capsys.readouterr()
+    assert "energy_distance" in told.out
+    assert "frechet_distance" not in told.out
+    assert "bits per dim error" in told.err
+    found = Run.open(trained).evaluations()[-1]
+    assert [math.isfinite(one["bits_per_dim"]) and one["bits_per_dim_error"] > 0 for one in found["validation"]] == [
+        True, True,
+    ]  # fmt: skip
+    assert "bits_per_dim" not in found["rows"][0]
+    assert found["settings"]["metrics"] == ["energy_distance", "bits_per_dim(num=8)"]
+
+
 @pytest.mark.parametrize(
     ("command", "told"),
     [
@@ -136,6 +151,8 @@ def test_evaluate_prints_and_keeps_a_row_for_each_setting(trained: Path, capsys:
         (["sample", "--weights", "emma"], "'ema' or 'raw'"),
         (["sample", "--guidance", "2"], "guidance needs a condition"),
         (["evaluate", "--solver", "rk5"], "no solver is called 'rk5'"),
+        (["evaluate", "--metrics", "bits_per_dimm"], "did you mean 'bits_per_dim'"),
+        (["evaluate", "--metrics", "bits_per_dim(num=1)"], "evaluation.metrics"),
         (["sample", "--grid", "kerras"], "no time_grid is called 'kerras'"),
         (["sample", "--dtype", "float16"], "evaluation.dtype"),
         (["sample", "--autoguide", "."], "needs --guidance"),

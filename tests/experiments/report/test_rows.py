@@ -43,6 +43,21 @@ def test_evaluations_with_other_settings_are_never_mixed(study: Any, made: Any, 
     assert table.value(cell, "ema num=64", 1, "frechet_distance") is None, "cells are compared by identity"
 
 
+def test_what_a_model_has_stands_in_every_row_of_its_weights(study: Any, made: Any, evaluation_file: Any) -> None:
+    folder = study(made(weights=("raw", "ema")))
+    file = evaluation_file(folder, made())
+    value = json.loads(file.read_text())
+    for entry, bits in zip(value["validation"], (3.5, 3.25), strict=True):
+        entry["bits_per_dim"] = bits
+    file.write_text(json.dumps(value))
+    table = rows(read(folder))
+    assert {(row["weights"], row["bits_per_dim"], row["validation_loss"]) for row in table} == {
+        ("raw", 3.5, 1.5), ("ema", 3.25, 1.5),
+    }  # fmt: skip
+    assert "bits_per_dim" in table.metrics
+    assert not {"times", "loss", "mean"} & {name for row in table for name in row}
+
+
 def test_averaged_weights_come_first_and_only_metrics_that_exist(study: Any, made: Any, evaluation_file: Any) -> None:
     folder = study(made(weights=("raw", "ema")))
     file = evaluation_file(folder, made())
