@@ -88,8 +88,18 @@ def cancel_submitted(study: Study, cells: Sequence[Cell]) -> None:
             launcher().cancel(study, cells)
 
 
+def ask_schedulers(study: Study) -> None:
+    """Have schedulers say what became of what was submitted to them, if they answer soon."""
+    if (study.path / "submissions").is_dir():
+        for entry in entries("launchers").values():
+            launcher = entry.load()
+            if hasattr(launcher, "refresh"):
+                launcher().refresh(study)
+
+
 def status(study: Study, words: Sequence[str], *, watch: bool, rows: int, as_json: bool) -> None:
     """Show the cells that fit the words."""
+    ask_schedulers(study)
     if as_json:
         print(json.dumps([_row(cell, state) for cell, state in select(study, words)], indent=1, ensure_ascii=False))
     elif watch:
@@ -116,6 +126,7 @@ def _watch(study: Study, words: Sequence[str]) -> None:
     with Live(console=console, auto_refresh=False) as live:
         while True:
             study.refresh()
+            ask_schedulers(study)
             states = select(study, words)
             live.update(table(study, states, rows=max(5, console.height - 8)), refresh=True)
             if all(state.state in ("done", "failed", "cancelled") for _, state in states):

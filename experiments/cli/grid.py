@@ -14,6 +14,7 @@ from rich.table import Table
 
 from experiments.cli import cells
 from experiments.config.faults import unknown
+from experiments.config.reading import where
 from experiments.errors import Interrupted, RunFailed, UserError
 from experiments.grid.states import CellState
 from experiments.grid.study import Cell, Study
@@ -81,6 +82,8 @@ def run(
     options = {"jobs": jobs, "threads": threads, "attempts": attempts, "per_device": per_device}
     options |= {"fail_fast": fail_fast or None, "dry_run": dry_run or None}
     chosen = _launcher(launcher, {name: value for name, value in options.items() if value is not None})
+    if hasattr(chosen, "check"):
+        chosen.check(asked.asks(), lambda key: where(asked.blocks[0].marks, key))
     console = Console(stderr=True)
     _bring_in_step(asked, study, console)
     nothing_new = _finished(study) and study.report.is_dir()

@@ -87,6 +87,11 @@ class Cluster:
         path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
         return {**inherited, "PATH": path, "SLURM_CONF": str(self.configuration)}
 
+    @property
+    def user(self) -> str:
+        """By which name SLURM knows who runs this."""
+        return pwd.getpwuid(os.getuid()).pw_name
+
     def call(self, *command: str, timeout: float = 30.0) -> str:
         """What a program printed; a RuntimeError with what it complained of where it failed."""
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=timeout)
@@ -118,7 +123,7 @@ class Cluster:
         text = CONFIGURATION.format(
             host=socket.gethostname(),
             folder=self.folder,
-            user=_user(),
+            user=self.user,
             controller=ports[0],
             nodes=",".join(NODES),
             ports=",".join(map(str, ports[1:])),
@@ -162,7 +167,7 @@ class Cluster:
         """End all jobs and all daemons."""
         if self._pid("slurmctld"):
             with suppress(RuntimeError, subprocess.TimeoutExpired):
-                self.call("scancel", f"--user={_user()}", timeout=10)
+                self.call("scancel", f"--user={self.user}", timeout=10)
         for node in NODES:
             self.kill(node)
         for name in ("slurmctld", "munged"):
@@ -186,10 +191,6 @@ class Cluster:
 
 
 # -- the machine ------------------------------------------------------------------------------------------------------
-
-
-def _user() -> str:
-    return pwd.getpwuid(os.getuid()).pw_name
 
 
 def _free_ports(count: int) -> list[int]:

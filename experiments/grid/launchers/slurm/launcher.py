@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from experiments.errors import UserError
 from experiments.grid.board import Board
@@ -43,6 +43,10 @@ class Slurm:
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}; it must be at least 1")
 
+    def check(self, classes: Mapping[str, Any], where: Callable[[tuple[str, ...]], str | None]) -> None:
+        """Raise ConfigError for what is wrong with a grid's classes of resources; ``where`` tells file and line."""
+        resources.read(classes, where)
+
     def launch(self, study: Study, board: Board) -> int:
         """Submit what is neither done nor in the queue nor being worked on. Returns 0.
 
@@ -75,6 +79,8 @@ class Slurm:
     def cancel(self, study: Study, cells: Sequence[Cell]) -> list[Cell]:
         """Take cells out of the queue, and end the jobs of those that run; those that were in SLURM's hands."""
         hashes = {cell.hash for cell in cells}
+        if not any(hashes & set(one.cells) for one in submissions.read(study)):
+            return []
         open_records = submissions.compare(study, commands.queued())
         tasks = [task for one in open_records for task in one.open_tasks(hashes)]
         commands.cancel(tasks)
@@ -86,6 +92,8 @@ class Slurm:
 
     def refresh(self, study: Study, patience: float = 2.0) -> None:
         """Bring the study's records in step with the queue, if SLURM answers soon; else leave them as they are."""
+        if not submissions.read(study):
+            return
         try:
             submissions.compare(study, commands.queued(patience))
         except commands.NoAnswer:

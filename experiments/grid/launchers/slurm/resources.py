@@ -9,7 +9,8 @@ from typing import Any
 
 from experiments.config.faults import ConfigError, Fault, Key, unknown
 
-TIME = re.compile(r"\d+|\d+:\d\d|\d+:\d\d:\d\d|\d+-\d+(:\d\d){0,2}|UNLIMITED|INFINITE", re.IGNORECASE)
+TIME = re.compile(r"\d+[mhd]|\d+:\d\d:\d\d|\d+-\d+(:\d\d){0,2}")
+UNITS = {"m": "{}", "h": "{}:00:00", "d": "{}-0"}
 MEMORY = re.compile(r"\d+[KMGT]?", re.IGNORECASE)
 GPUS = re.compile(r"(\w+:)?\d+")
 
@@ -20,8 +21,8 @@ class Resources:
 
     Attributes:
         partition, account, qos, constraint: as SLURM has them.
-        time: limit of one job: minutes, or "hours:minutes:seconds", or "days-hours". A cell that needs longer goes on
-            in the next one.
+        time: limit of one job: 90m, 4h, 2d, or as SLURM has it: "12:30:00", "2-12". A cell that needs longer goes on
+            when its job is started again.
         nodes: machines for each cell, in place of ``trainer.nodes``.
         gpus: on each node, a number or "type:number", and as many processes, in place of ``trainer.devices``.
         cpus: cores of each process, and threads in it.
@@ -61,7 +62,7 @@ class Resources:
 _COUNTS = ("nodes", "cpus", "throttle", "warning")
 _LISTS = ("modules", "setup", "sbatch", "srun")
 _FORMS = {
-    "time": (TIME, 'minutes, "hours:minutes:seconds" (quoted) or "days-hours:minutes:seconds"'),
+    "time": (TIME, '90m, 4h, 2d, "hours:minutes:seconds" in quotes (YAML takes 12:30:00 for a number) or days-hours'),
     "memory": (MEMORY, 'a number with K, M, G or T: "16G"'),
     "gpus": (GPUS, 'a number, or "type:number"'),
 }
@@ -107,11 +108,13 @@ def _value(key: str, value: Any) -> Any:
         if not isinstance(lines, list) or not all(isinstance(line, str) and line.strip() for line in lines):
             raise ValueError(f"{value!r} is not a list of lines")
         return tuple(lines)
-    text = str(value) if type(value) is int and key in _FORMS else value
+    text = str(value) if type(value) is int and key in ("memory", "gpus") else value
     if not isinstance(text, str) or not text.strip() or "\n" in text:
         raise ValueError(f"{value!r} is not a word")
     if key in _FORMS and not _FORMS[key][0].fullmatch(text):
         raise ValueError(f"{value!r} is not {_FORMS[key][1]}")
+    if key == "time" and text[-1] in UNITS:
+        return UNITS[text[-1]].format(text[:-1])
     return text
 
 
