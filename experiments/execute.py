@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from experiments.code import version
 from experiments.console import Reporter, Style
@@ -38,7 +39,8 @@ def _execute(run: Run, reporter: Reporter, stop: Stop, fence: Callable[[], None]
             _to_the_end(run, stop, reporter)
     except Ended as end:
         state, reason = "interrupted" if end.exit_code == 75 else "failed", getattr(end, "reason", None)
-        run.write_status(state, message=str(end), reason=reason)
+        with suppress(OSError):  # a disk that took no checkpoint may take no status either
+            run.write_status(state, message=str(end), reason=reason)
         reporter.notice(str(end))
         return end.exit_code
     return 0
