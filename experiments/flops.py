@@ -53,18 +53,31 @@ def named_peak(name: str, precision: str) -> float | None:
 def forward_flops(backbone: Plugin, spec: Any, *, step: bool) -> int:
     """FLOPs of one sample's forward pass (a multiply-add is two), counted on the meta device."""
     with torch.device("meta"):
-        network = backbone.build(spec=spec, step=step)
+        return network_flops(backbone.build(spec=spec, step=step))
+
+
+def network_flops(network: Any) -> int:
+    """The same of a backbone that is on the meta device already."""
+    spec = network.spec
+    with torch.device("meta"):
         z, t = torch.empty(1, *spec.shape), torch.empty(1)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            network(z, t, _condition(spec, 1), t if step else None)
+            network(z, t, _condition(spec, 1), t if network.step else None)
     return counter.get_total_flops()
 
 
 def flops_per_sample(objective: Objective, backbone: Plugin, spec: Any) -> float:
     """Model FLOPs of training on one sample: three times the forward pass's where there is a gradient, else once.
 
-    How often an objective asks the network, and its teacher, for how many rows is counted by a stand-in. What is
-    computed twice to save memory does not count, nor do forward-mode derivatives.
+    What is computed twice to save memory does not count, nor do forward-mode derivatives.
+    """
+    return passes_per_sample(objective, spec) * forward_flops(backbone, spec, step=objective.needs.step)
+
+
+def passes_per_sample(objective: Objective, spec: Any) -> float:
+    """Forward passes that training on one sample costs, a pass with a gradient being three.
+
+    How often an objective asks the network, and its teacher, for how many rows is counted by a stand-in.
     """
     rows = objective.batch_multiple * math.ceil(8 / objective.batch_multiple)
     asked = [0.0]
@@ -79,7 +92,7 @@ def flops_per_sample(objective: Objective, backbone: Plugin, spec: Any) -> float
         draws = draws.given(noise=torch.zeros_like(x))
     with torch.enable_grad():
         objective.loss(network, x, _condition(spec, rows), draws, teacher=network)
-    return asked[0] / rows * forward_flops(backbone, spec, step=objective.needs.step)
+    return asked[0] / rows
 
 
 def _condition(spec: Any, rows: int) -> dict[str, Tensor] | None:

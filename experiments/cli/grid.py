@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from experiments.cli import cells
 from experiments.config.faults import unknown
 from experiments.config.reading import where
 from experiments.errors import Interrupted, RunFailed, UserError
 from experiments.grid.states import CellState
-from experiments.grid.study import Cell, Study
+from experiments.grid.study import Study
 from experiments.registry import resolve_name
 
 if TYPE_CHECKING:
@@ -31,30 +29,23 @@ GridFile = Annotated[str, typer.Argument(metavar="GRID", help="A grid's YAML fil
 StudyOrGrid = Annotated[str, typer.Argument(metavar="GRID|STUDY", help="A grid's file or name, or a study's folder.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Laid over the grid's base.")]
 Out = Annotated[Path | None, typer.Option(help="The study's folder.", show_default="studies/NAME")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="Cut down: each axis' values once, two steps, tiny networks.")]
 
 
 @app.command()
-def plan(grid: GridFile, overrides: Overrides = None, out: Out = None) -> None:
-    """Show the cells of a grid: names, hashes, steps, what is done already, how long the rest takes."""
-    from experiments.grid.board import duration
-    from experiments.grid import planning
+def plan(
+    grid: GridFile,
+    overrides: Overrides = None,
+    out: Out = None,
+    measure: Annotated[bool, typer.Option("--measure", help="Time a few steps of a cell of each kind.")] = False,
+    smoke: Smoke = False,
+    rows: Annotated[int, typer.Option(min=1, help="At most so many rows.")] = 200,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: everything about each cell.")] = False,
+) -> None:
+    """Show what a grid comes to before it is run: its cells, steps, FLOPs, hours, disk, and what is done already."""
+    from experiments.cli import plans
 
-    asked, study = _grid(grid, overrides, out)
-    cells = planning.plan(asked)
-    states = [(cell, study.state(cell)) for cell in cells]
-    table = Table(title=f"{asked.name}: {len(cells)} runs in {study.path}")
-    for heading in ("run", "cell", "state"):
-        table.add_column(heading, overflow="fold")
-    table.add_column("steps", justify="right")
-    for cell, state in states:
-        table.add_row(cell.hash, escape(cell.name), state.state, f"{state.step}/{cell.max_steps}")
-    done = sum(state.state == "done" for _, state in states)
-    steps = sum(cell.max_steps - state.step for cell, state in states)
-    seconds = _seconds_left(study, states)
-    told = f"; about {duration(seconds)} of one worker, by the finished cells" if seconds else ""
-    console = Console()
-    console.print(table)
-    console.print(f"{done} of {len(cells)} runs are done; {steps} steps are left{told}.", highlight=False)
+    plans.show(*_grid(grid, overrides, out, smoke=smoke), measure=measure, rows=rows, as_json=as_json)
 
 
 @app.command()
@@ -71,6 +62,7 @@ def run(
     per_device: Annotated[int | None, typer.Option(help="Workers that share a GPU.", show_default="1")] = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="End with the first cell that fails.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write and show the scripts; submit nothing.")] = False,
+    smoke: Smoke = False,
 ) -> None:
     """Run what is left of a grid, then write its report. Started again, it goes on where it was.
 
@@ -78,7 +70,7 @@ def run(
     """
     from experiments.grid.board import Board
 
-    asked, study = _grid(grid, overrides, out)
+    asked, study = _grid(grid, overrides, out, smoke=smoke)
     options = {"jobs": jobs, "threads": threads, "attempts": attempts, "per_device": per_device}
     options |= {"fail_fast": fail_fast or None, "dry_run": dry_run or None}
     chosen = _launcher(launcher, {name: value for name, value in options.items() if value is not None})
@@ -150,15 +142,18 @@ def report(study: StudyOrGrid, out: Out = None) -> None:
     _show_report(_study(study, out), anew=True)
 
 
-def _grid(name: str, overrides: list[str] | None, out: Path | None) -> tuple[Grid, Study]:
+def _grid(name: str, overrides: list[str] | None, out: Path | None, *, smoke: bool = False) -> tuple[Grid, Study]:
     """The grid of a file or a shipped name, with overrides laid over its base, and its study."""
     from experiments.grid.language import read_grid
     from experiments.grid.planning import vary_base
+    from experiments.grid.smoke import smoke as cut
 
     file, shipped = Path(name), SHIPPED / f"{name}.yaml"
     if not file.exists() and shipped.is_file():
         file = shipped
     grid = vary_base(read_grid(file), overrides or [])
+    if smoke:
+        grid = cut(grid)
     return grid, Study(out or Path("studies", grid.name))
 
 
@@ -184,15 +179,6 @@ def _launcher(name: str, options: Mapping[str, Any]) -> Any:
 
 def _finished(study: Study) -> bool:
     return all(state.state in ("done", "cancelled") for _, state in study.states())
-
-
-def _seconds_left(study: Study, states: list[tuple[Cell, CellState]]) -> float | None:
-    """Worker time that the open cells will take, by what the finished ones took per step; None where none is."""
-    done = [cell for cell, state in states if state.state == "done"]
-    steps = sum(cell.max_steps for cell in done)
-    seconds = sum(study.seconds(cell) for cell in done)
-    left = sum(cell.max_steps - state.step for cell, state in states if state.state != "done")
-    return left * seconds / steps if steps and seconds else None
 
 
 def _show_report(study: Study, *, anew: bool) -> None:
