@@ -97,7 +97,7 @@ class UViT(Backbone):
         *,
         step: bool = False,
         patch: int = 4,
-        width: int = 128,
+        width: int = 96,
         depth: int = 2,
         heads: int = 4,
         mlp_ratio: float = 4.0,
