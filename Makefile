@@ -4,6 +4,8 @@
 #   make report     write report/ again from what has been run      (GRID=name, quickstart by default)
 #   make test | lint | format
 #   make chaos      kill 20 trainings at random and at chosen moments; all must end as if nothing had been (15 minutes)
+#   make chaos-grid kill the launcher and the workers of grids 20 times; likewise                         (6 minutes)
+#   make scale      10,000 cells under 1,000 sleeping workers: none lost, none run twice                  (5 minutes)
 #   make mutations  plant faults one at a time; the tests must notice each; renews docs/mutations.md (5 minutes)
 # Another interpreter: make demo PYTHON=python3.12
 
@@ -40,6 +42,12 @@ chaos: $(DEV_STAMP)
 
 mutations: $(DEV_STAMP)
 	$(BIN)/python tests/mutations/plant.py --jobs $(WORKERS) --write
+
+chaos-grid: $(DEV_STAMP)
+	CHAOS=20 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -s tests/experiments/grid/test_chaos.py
+
+scale: $(USE_STAMP)
+	$(BIN)/fewstep bench scale
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check .

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import threading
 import time
@@ -34,6 +35,8 @@ STALE_AFTER = float(os.environ.get("FEWSTEP_STALE_AFTER", "60"))
 """Seconds without a heartbeat after which a claim of this process may be taken over (not below what a network file
 system's attribute cache may hold back; ``FEWSTEP_STALE_AFTER`` sets another)."""
 HEARTBEAT_EVERY = STALE_AFTER / 12
+LOOK_NOW = signal.SIGUSR1
+"""What an owner on this machine is sent when there is news of its cell, if it listens."""
 INHERITED = "FEWSTEP_CLAIM"
 """The claim under which a process was started, for its children: folder and number."""
 
@@ -132,6 +135,7 @@ def claim(folder: Path, *, job: str | None = None, **facts: Any) -> Claim | None
         "started": _started(os.getpid()),
         "since": time.time(),
         "stale_after": STALE_AFTER,
+        "listens": signal.getsignal(LOOK_NOW) is not signal.SIG_DFL,
         **({"job": job} if job else {}),
         **facts,
     }

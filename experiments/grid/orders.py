@@ -23,8 +23,6 @@ from experiments.grid.study import Cell, Study
 from experiments.grid.taking import note
 from experiments.stopping import Stop
 
-LOOK_NOW = signal.SIGUSR1
-"""What a worker of this machine is sent when there is a record for it to see."""
 REMOVED = "removed from the grid"
 """Why a cell is cancelled that the grid has no more: planned again, it is run again."""
 
@@ -40,7 +38,7 @@ def cancel(study: Study, cells: Iterable[Cell], why: str) -> list[Cell]:
         write_json(study.path / "cancelled" / f"{cell.hash}.json", record)
     for cell in fresh:
         last = study.state(cell, seen).last
-        if last is not None and last.live and last.here:
+        if last is not None and last.live and last.here and last.owner.get("listens"):
             _tell(last.owner["pid"])
     return fresh
 
@@ -92,11 +90,11 @@ class Cancelled:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.signal(LOOK_NOW, self._on_signal)
+        before = signal.signal(claims.LOOK_NOW, self._on_signal)
         try:
             yield
         finally:
-            signal.signal(LOOK_NOW, before)
+            signal.signal(claims.LOOK_NOW, before)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.look()
@@ -109,7 +107,7 @@ class Cancelled:
 
 def _tell(pid: int) -> None:
     try:
-        os.kill(pid, LOOK_NOW)
+        os.kill(pid, claims.LOOK_NOW)
     except (ProcessLookupError, PermissionError):
         return  # gone in the meantime, or another user's: the record reaches it with the next heartbeat
 

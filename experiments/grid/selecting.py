@@ -85,7 +85,8 @@ def _key(study: Study, condition: str) -> tuple[str, Any]:
         known = dict.fromkeys([*_FIELDS, *(key for cell in study.cells for key in cell.overrides)])
         raise UserError(f"{condition}: {unknown('key of these cells', key, list(known))}")
     if not any(same(one, value) for values in there for one in values):
-        allowed = list(dict.fromkeys(str(values[-1]) for values in there if values))
+        told = (one.get("name", one) if isinstance(one, dict) else one for values in there for one in values)
+        allowed = list(dict.fromkeys(map(str, told)))
         raise UserError(f"{condition}: {unknown(f'value of {key} in this study', text, allowed)}")
     return key, value
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from experiments import code
-from experiments.grid.claims import Claim, claim
+from experiments.grid.claims import Claim, bury, claim, latest
 from experiments.grid.states import OPEN
 from experiments.grid.study import Cell, Seen, Study, names
 
@@ -164,8 +164,18 @@ def note(study: Study, cell: Cell, word: str) -> None:
 
 
 def put_right(study: Study) -> None:
-    """Take back hints that call a cell done which is not. To be done before workers are started."""
+    """Bring hints and claims in step with the runs. To be done before workers are started.
+
+    A hint that calls a cell done which is not is taken back; a worker that died between finishing a run and saying so
+    in its claim is spoken for.
+    """
     told = names(study.path / "ended")
     for cell, state in study.states():
-        if state.state != "done" and f"{cell.hash}.{cell.evaluation}" in told:
-            (study.path / "ended" / f"{cell.hash}.{cell.evaluation}").unlink(missing_ok=True)
+        hint = f"{cell.hash}.{cell.evaluation}"
+        if state.state != "done" and hint in told:
+            (study.path / "ended" / hint).unlink(missing_ok=True)
+        elif state.state == "done" and hint not in told:
+            last = latest(study.claims(cell))
+            if last is not None and last.dead:
+                bury(study.claims(cell), last.owner["pid"], "its worker died when all was done", "done")
+            note(study, cell, cell.evaluation)

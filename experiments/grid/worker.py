@@ -24,7 +24,7 @@ from typing import Any
 from experiments.errors import Ended, Interrupted, RunFailed, UserError
 from experiments.grid import claims
 from experiments.grid.claims import Claim, ClaimLost, Heartbeat
-from experiments.grid.orders import LOOK_NOW, Cancelled
+from experiments.grid.orders import Cancelled
 from experiments.grid.study import Cell, Study
 from experiments.grid.taking import Taker, note
 from experiments.stopping import Stop
@@ -199,7 +199,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     study, stop = Study.open(options.study), Stop()
     taker = Taker(study, launch=options.launch, attempts=options.attempts, job=options.job)
-    signal.signal(LOOK_NOW, signal.SIG_IGN)  # between two cells
+    signal.signal(claims.LOOK_NOW, signal.SIG_IGN)  # between two cells
     with stop.listening():
         if options.cell is None:
             Orphaned(stop).start()

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from experiments.bench.scale import counted
 from experiments.grid.launchers import local
 from experiments.grid.study import Cell, Study
 
 STUB = Path(__file__).with_name("stub_worker.py")
 
 
-def make_cell(name: str, *, seed: int = 0, max_steps: int = 10, **overrides: Any) -> Cell:
-    digits = f"{abs(hash(name)):012x}"[:12]
+def digits_of(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:12]
+
+
+def make_cell(name: str, *, seed: int = 0, max_steps: int = 10, needs: Sequence[str] = (), **overrides: Any) -> Cell:
+    """A cell of that name; it needs cells by their names."""
+    digits, run = digits_of(name), f"{name}-{digits_of(name)}"
     return Cell(
-        name, digits, f"{name}-{digits}", "e" * 12, "rf", "dit", "digits", seed, max_steps, dict(overrides, name=name)
-    )
+        name, digits, run, "e" * 12, "rf", "dit", "digits", seed, max_steps, dict(overrides, name=name),
+        needs=[digits_of(needed) for needed in needs],
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -39,3 +49,9 @@ def stub_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """The local launcher starts stub workers: 0.3 s each instead of 4, and nothing is trained."""
     monkeypatch.setattr(local, "WORKER", (sys.executable, "-P", str(STUB)))
     monkeypatch.setattr(local, "POLL_EVERY", 0.05)
+
+
+@pytest.fixture
+def calls() -> Callable[[], AbstractContextManager[Counter[str]]]:
+    """``with calls() as found:`` counts what is asked of the file system inside the block, by name."""
+    return counted

@@ -1,0 +1,93 @@
+"""Nothing is written but under the highest claim: real runs that lose it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from experiments.execute import execute
+from experiments.grid.claims import ClaimLost, history
+from experiments.grid.language import read_grid
+from experiments.grid.planning import prepare
+from experiments.grid.study import Study
+from experiments.runs import Run
+
+GRID = """
+name: small
+base:
+  data: points
+  objective: shortcut
+  backbone: {name: mlp, width: 16}
+  trainer: {max_steps: 1200, batch_size: 16, checkpoint_every: 20, log_every: 5, validate_every: 400, threads: 1}
+  evaluation: {steps: [1], weights: [ema], num: 32, metrics: [frechet_distance]}
+"""
+
+
+def content(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Every file's bytes and time, but for what is still being gathered and has no name of its own."""
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    named = [file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
+    return {str(file.relative_to(folder)): (file.read_bytes(), file.stat().st_mtime_ns) for file in named}
+
+
+def worker(study: Study) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-P", "-m", "experiments.grid.worker", str(study.path)]
+    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1", "FEWSTEP_STALE_AFTER": "2"})
+
+
+def test_a_worker_that_was_stopped_and_taken_over_ends_with_75_and_has_written_nothing(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(GRID)
+    study = Study(tmp_path / "study")
+    prepare(read_grid(tmp_path / "small.yaml"), study)
+    (cell,) = study.cells
+    run, first = study.run(cell), worker(study)
+    try:
+        limit = time.monotonic() + 120
+        while run.status["step"] < 100:
+            assert first.poll() is None
+            assert time.monotonic() < limit
+            time.sleep(0.01)
+        first.send_signal(signal.SIGSTOP)
+        while study.state(cell).state != "stalled":
+            assert time.monotonic() < limit
+            time.sleep(0.1)
+        second = worker(study)
+        assert second.wait(timeout=120) == 0
+        assert study.state(cell).state == "done"
+        before = content(run.path)
+        first.send_signal(signal.SIGCONT)
+        assert first.wait(timeout=60) == 75
+        assert content(run.path) == before
+        assert [one.outcome for one in history(study.claims(cell))] == [None, "done"]
+    finally:
+        first.kill()
+        first.wait()
+
+
+@pytest.mark.parametrize("place", [0, 1, 3, 6, 10, 15, 21, 28, 36, 45])
+def test_wherever_a_run_loses_the_right_to_write_it_writes_no_more(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    run = make_run(
+        trainer__trackers=["csv", "tensorboard"], trainer__sample_every=6, ema__profiles=[0.1],
+        evaluation__steps=[1], evaluation__num=16, evaluation__metrics=["frechet_distance"],
+    )  # fmt: skip
+    asked, found = 0, dict[str, tuple[bytes, int]]()
+
+    def fence() -> None:
+        nonlocal asked, found
+        if asked == place:
+            found = found or content(run.path)
+            raise ClaimLost("another has it")
+        asked += 1
+
+    with pytest.raises(ClaimLost):
+        execute(run, fence=fence)
+    assert content(run.path) == found
