@@ -103,7 +103,8 @@ class Run:
         assert state in STATES, state
         self.fence()
         status = {**self.status, "message": None, "reason": None, **fields, "state": state, "heartbeat": time.time()}
-        write_json(self.path / "status.json", {**status, "host": socket.gethostname(), "pid": os.getpid()})
+        told = {**status, "host": socket.gethostname(), "pid": os.getpid()}
+        write_json(self.path / "status.json", told, sync=state != "running")
 
     @property
     def done(self) -> dict[str, Any] | None:

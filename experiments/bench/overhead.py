@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import nn
 
 from datamodules.synthetic import Synthetic
+from experiments.bench.parts import PARTS, Clocks
 from experiments.bench.timing import Paired, paired
 from experiments.components import Components
 from experiments.config import Config, parse, resolve
@@ -25,39 +28,53 @@ from experiments.training.fit import fit
 SKIP = 5  # steps before the clock starts
 
 
+@dataclass(frozen=True)
+class Case:
+    """A bare step against ``fewstep train``'s; ``parts`` are seconds per step of the latter, in a run of its own."""
+
+    steps: Paired
+    parts: dict[str, float]
+
+
 class Clock(Callback):
     """The time from the end of step SKIP to the end of step SKIP + steps; then it asks the run to stop."""
 
-    def __init__(self, steps: int, stop: Stop):
-        self.steps, self.stop, self.count = steps, stop, 0
+    def __init__(self, steps: int, stop: Stop, clocks: Clocks):
+        self.steps, self.stop, self.clocks, self.count = steps, stop, clocks, 0
         self.started = self.seconds = 0.0
+        self.parts: dict[str, float] = {}
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any, **__: Any) -> None:
         self.count += 1
         if self.count == SKIP:
+            self.clocks.reset()
             self.started = time.perf_counter()
         elif self.count == SKIP + self.steps:
             self.seconds = time.perf_counter() - self.started
+            self.parts = {part: self.clocks.seconds[part] / self.steps for part in PARTS}
             self.stop.requested = True
 
 
-def measure(*, pairs: int = 5, threads: int = 2) -> list[Paired]:
-    """The two cases of the issue: a step of about 50 ms, and DiT-S/2 on 32×32×4 latents at batch 4."""
+def measure(*, pairs: int = 5, threads: int = 2) -> Iterator[Case]:
+    """Three cases: a step of about 50 ms, DiT-S/2 on 32×32×4 latents at batch 4, and the shipped grids' DiT."""
     torch.set_num_threads(threads)
-    small = {"backbone": "dit", "data": "mnist", "trainer": {"batch_size": 32}}
+    small = {"backbone": "dit", "data": "mnist", "trainer": {"batch_size": 24}}
     large = {"backbone": "DiT-S/2", "trainer": {"batch_size": 4}}
-    return [
-        _compare("small (DiT on MNIST, batch 32)", small, None, steps=200, pairs=pairs),
-        _compare("DiT-S/2, 32×32×4, batch 4", large, Synthetic(), steps=20, pairs=pairs),
-    ]
+    digits = {"backbone": "dit", "data": "digits", "trainer": {"batch_size": 128}}
+    yield _compare("DiT on MNIST, batch 24", small, None, steps=200, pairs=pairs)
+    yield _compare("DiT-S/2, 32×32×4, batch 4", large, Synthetic(), steps=20, pairs=pairs)
+    yield _compare("DiT on digits, batch 128", digits, None, steps=200, pairs=pairs)
 
 
-def _compare(name: str, given: dict[str, Any], data: Synthetic | None, *, steps: int, pairs: int) -> Paired:
-    def candidate() -> float:
+def _compare(name: str, given: dict[str, Any], data: Synthetic | None, *, steps: int, pairs: int) -> Case:
+    def candidate(clocks: Clocks | None = None) -> Clock:
         with tempfile.TemporaryDirectory() as folder:
-            return _fewstep(given, data, steps, Path(folder))
+            return _fewstep(given, data, steps, Path(folder), clocks or Clocks())
 
-    return paired(name, lambda: _bare(given, data, steps), candidate, pairs=pairs)
+    found = paired(name, lambda: _bare(given, data, steps), lambda: candidate().seconds / steps, pairs=pairs)
+    clocks = Clocks()
+    with clocks.running():
+        return Case(found, candidate(clocks).parts)
 
 
 def _parts(given: dict[str, Any], data: Synthetic | None) -> tuple[Config, Components]:
@@ -69,14 +86,14 @@ def _parts(given: dict[str, Any], data: Synthetic | None) -> tuple[Config, Compo
     return config, Components(chosen, config.objective.build(), backbone)
 
 
-def _fewstep(given: dict[str, Any], data: Synthetic | None, steps: int, folder: Path) -> float:
-    """Seconds per step of the real training: draws, logging, heartbeat, checkpoints as they are by default."""
+def _fewstep(given: dict[str, Any], data: Synthetic | None, steps: int, folder: Path, clocks: Clocks) -> Clock:
+    """The time of the real training: draws, logging, heartbeat, checkpoints as they are by default."""
     config, parts = _parts(given, data)
     stop = Stop()
-    run, clock = Run.create(config, folder), Clock(steps, stop)
+    run, clock = Run.create(config, folder), Clock(steps, stop, clocks)
     with suppress(Interrupted):
         fit(run, stop=stop, reporter=Reporter("none"), parts=parts, extra=[clock])
-    return clock.seconds / steps
+    return clock
 
 
 def _bare(given: dict[str, Any], data: Synthetic | None, steps: int) -> float:

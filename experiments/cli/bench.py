@@ -37,7 +37,7 @@ def shortcut(pairs: int = 7, threads: int = 2) -> None:
 
 
 @app.command()
-def objectives(pairs: int = 7, threads: int = 2) -> None:
+def objectives(pairs: int = 7, threads: int = 1) -> None:
     """A training step of every objective against plain rf's, beside its passes through the network, as Markdown."""
     from experiments.bench.objectives import table
 
@@ -82,7 +82,9 @@ def scale(cells: int = 10_000, workers: int = 1_000, sleep: float = 1.0, timeout
     with tempfile.TemporaryDirectory() as folder:
         found = measure(Path(folder, "study"), cells=cells, workers=workers, sleep=sleep, timeout=timeout)
     print(f"{cells} cells of {sleep:g} s under {workers} workers: {found.seconds:.0f} s")
-    print(f"lost: {found.lost}, run twice: {found.twice}; `fewstep grid status` of it all: {found.status_seconds:.2f} s")
+    print(
+        f"lost: {found.lost}, run twice: {found.twice}; `fewstep grid status` of it all: {found.status_seconds:.2f} s"
+    )
     print("calls to the file system for a cell:", ", ".join(f"{n} {c:g}" for n, c in found.operations.items()))
     if found.lost or found.twice:
         raise typer.Exit(1)
