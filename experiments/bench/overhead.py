@@ -112,7 +112,7 @@ def _bare(given: dict[str, Any], data: Synthetic | None, steps: int) -> float:
         t = torch.sigmoid(torch.randn(batch))
         time_column = t.reshape(-1, *[1] * (x.ndim - 1))
         loss = (
-            (network((1 - time_column) * x + time_column * noise, t, rows["condition"]) - (noise - x)).square().mean()
+            (network((1 - time_column) * x + time_column * noise, t, rows.get("condition")) - (noise - x)).square().mean()
         )
         optimizer.zero_grad()
         loss.backward()
