@@ -50,6 +50,13 @@ def test_every_test_named_exists():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_page_lists_every_fault_as_caught():
+    table = plant.PAGE.read_text().split(plant.BEGIN)[1].split(plant.END)[0]
+    cells = [line.split(" | ") for line in table.strip().splitlines()[2:]]
+    assert [line[0].removeprefix("| ") for line in cells] == [fault.name for fault in FAULTS]
+    assert all("::" in line[2] for line in cells)
+
+
 def test_faults_are_caught_and_a_change_that_is_none_is_not(tmp_path):
     by_name = {fault.name: fault for fault in FAULTS}
     sign, rotated = by_name["the sign of v"], by_name["Philox' words rotated"]
