@@ -44,7 +44,7 @@ mutations: $(DEV_STAMP)
 	$(BIN)/python tests/mutations/plant.py --jobs $(WORKERS) --write
 
 chaos-grid: $(DEV_STAMP)
-	CHAOS=20 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -s tests/experiments/grid/test_chaos.py
+	CHAOS=20 OMP_NUM_THREADS=1 $(BIN)/python -P -m pytest -q -s tests/experiments/grid/test_chaos.py
 
 scale: $(USE_STAMP)
 	$(BIN)/fewstep bench scale
