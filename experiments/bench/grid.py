@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import resource
 import statistics
@@ -68,7 +69,7 @@ def measure(folder: Path, *, jobs: int, steps: int, seeds: int = 4) -> Costs:
     for pid in {owner["pid"] for owner in owners}:
         own = sorted((owner for owner in owners if owner["pid"] == pid), key=lambda owner: owner["since"])
         starts.append(own[0]["since"] + own[0]["start_up"] - _born(own[0]["started"]))
-        gaps += [after["since"] - first["ended"] for first, after in zip(own, own[1:], strict=False)]
+        gaps += [after["since"] - first["ended"] for first, after in itertools.pairwise(own)]
     return Costs(
         len(owners), jobs, makespan, statistics.median(times), sum(times) / (jobs * makespan),
         statistics.mean(starts), statistics.median(gaps), launcher / len(owners),

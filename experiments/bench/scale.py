@@ -124,14 +124,14 @@ def work(study: Study, sleep: float, seed: int) -> None:
 def operations(folder: Path) -> dict[str, float]:
     """Calls to the file system for each cell, of a single worker over ten cells."""
     study, count = plan(folder, 10), 10
-    with _counted() as found:
+    with counted() as found:
         work(study, 0.0, 0)
     return {name: number / count for name, number in sorted(found.items())}
 
 
 @contextmanager
-def _counted() -> Iterator[Counter[str]]:
-    """Count what this thread asks of the file system."""
+def counted() -> Iterator[Counter[str]]:
+    """Count what this process asks of the file system inside the block, by the call's name."""
     found: Counter[str] = Counter()
     places = [(os, name) for name in _CALLS] + [(builtins, "open"), (io, "open")]
     originals = [getattr(module, name) for module, name in places]
