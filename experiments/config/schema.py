@@ -68,7 +68,7 @@ class Trainer:
         keep_every: steps between checkpoints that stay for good; null for none.
         rank_timeout: seconds without a sign of life after which a process is taken to hang, and all are ended.
         sample_every: steps between sample sheets; null for none.
-        trackers: where scalars and pictures go.
+        trackers: where scalars and pictures go; csv is always among them.
     """
 
     max_steps: Annotated[Count, IDENTITY] = 2000
