@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from experiments import code
 from experiments.report.read import Cell, Study, plain
 
 # Of an attempt in a manifest, what says nothing about the study as a whole.
@@ -28,6 +29,9 @@ def facts(study: Study) -> dict[str, str]:
     seconds = [spent for cell in study.cells if (spent := training_seconds(cell)) > 0]
     if seconds:
         found["training time"] = f"{sum(seconds) / 60:.1f} min, the sum over {len(seconds)} cells"
+    told = [cell.code for cell in study.cells if cell.code is not None]
+    if other := sum(version != code.version() for version in told):
+        found["code"] = f"changed since {other} of {len(told)} cells ran: they may not be what it would give now"
     recorded: dict[str, dict[str, None]] = {}
     for cell in study.cells:
         for key, value in _told(cell.attempts[-1] if cell.attempts else {}):

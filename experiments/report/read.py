@@ -14,6 +14,7 @@ from typing import Any
 from experiments.errors import UserError
 from experiments.files import read_json
 from experiments.grid import study as grids
+from experiments.grid.states import STATES
 from experiments.runs import Run
 
 FACTORS = ("objective", "backbone", "data")
@@ -25,6 +26,7 @@ class Cell:
 
     ``labels`` are objective, backbone and data as one reads them in a table; ``overrides`` is the difference to the
     grid's base configuration, ``config`` the resolved whole, as plain data; ``path`` is None while there is no run.
+    ``code`` is the version of the code that it ran with.
     ``variant`` tells apart what objective, backbone, data and seed do not: "optimizer.lr=0.001".
     """
 
@@ -39,6 +41,7 @@ class Cell:
     max_steps: int | None = None
     message: str | None = None
     variant: str = ""
+    code: str | None = None
 
     @cached_property
     def attempts(self) -> list[dict[str, Any]]:
@@ -95,7 +98,7 @@ class Study:
     @property
     def states(self) -> dict[str, int]:
         """How many cells are in each state, in the order in which states follow one another."""
-        order = ("done", "running", "interrupted", "failed", "pending")
+        order = ("done", *(name for name in STATES if name != "done"))
         found = [cell.state for cell in self.cells]
         return {name: found.count(name) for name in order if name in found}
 
@@ -156,6 +159,7 @@ def _planned(grid: grids.Study, cell: grids.Cell, state: grids.CellState, faults
         state.step,
         cell.max_steps,
         state.message,
+        code=state.code,
     )
 
 

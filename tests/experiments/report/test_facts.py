@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from experiments import code
 from experiments.report.facts import facts
 from experiments.report.read import read
 
@@ -32,6 +33,14 @@ def test_what_nobody_recorded_is_left_out(study: Any, made: Any, content: str) -
         (run / "manifest.json").write_text(content)
         (run / "metrics.csv").unlink()
     assert list(facts(read(folder))) == ["cells", "last written"]
+
+
+def test_a_change_of_code_since_cells_ran_is_told(study: Any, made: Any) -> None:
+    folder = study(made(), made("shortcut"))
+    for cell, version in ((made(), code.version()), (made("shortcut"), "another")):
+        file = folder / "runs" / cell.run / "done.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "code": version}))
+    assert facts(read(folder))["code"].startswith("changed since 1 of 2 cells ran")
 
 
 def test_values_that_differ_are_listed(study: Any, made: Any) -> None:
