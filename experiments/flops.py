@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from experiments.config import Plugin
+from experiments.shapes import Shapes, Unknown
 from objectives import Draws, Objective
 
 PEAKS: tuple[tuple[str, float, float, float], ...] = (
@@ -59,10 +61,13 @@ def forward_flops(backbone: Plugin, spec: Any, *, step: bool) -> int:
 def network_flops(network: Any) -> int:
     """The same of a backbone that is on the meta device already."""
     spec = network.spec
-    with torch.device("meta"):
-        z, t = torch.empty(1, *spec.shape), torch.empty(1)
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            network(z, t, _condition(spec, 1), t if network.step else None)
+    z, t = (torch.empty(shape, device="meta") for shape in ((1, *spec.shape), (1,)))
+    asked = (z, t, _condition(spec, 1, "meta"), t if network.step else None)
+    with suppress(Unknown), torch.no_grad(), Shapes() as shapes:
+        network(*asked)
+        return shapes.flops
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(*asked)
     return counter.get_total_flops()
 
 
@@ -95,13 +100,13 @@ def passes_per_sample(objective: Objective, spec: Any) -> float:
     return asked[0] / rows
 
 
-def _condition(spec: Any, rows: int) -> dict[str, Tensor] | None:
+def _condition(spec: Any, rows: int, device: str = "cpu") -> dict[str, Tensor] | None:
     """A condition of the right shapes."""
     condition: dict[str, Tensor] = {}
     if spec.num_classes:
-        condition["label"] = torch.zeros(rows, dtype=torch.int64)
+        condition["label"] = torch.zeros(rows, dtype=torch.int64, device=device)
     if spec.context:
-        condition["context"] = torch.zeros(rows, *spec.context)
+        condition["context"] = torch.zeros(rows, *spec.context, device=device)
     if spec.pooled:
-        condition["pooled"] = torch.zeros(rows, spec.pooled)
+        condition["pooled"] = torch.zeros(rows, spec.pooled, device=device)
     return condition or None

@@ -28,8 +28,8 @@ def digest(value: Any) -> str:
 
 
 def digest_of(texts: Mapping[str, str]) -> str:
-    """The digest of a mapping whose values are canonical JSON already."""
-    whole = ",".join(f"{canonical(key)}:{texts[key]}" for key in sorted(texts))
+    """The digest of a mapping from plain names to values that are canonical JSON already."""
+    whole = ",".join(f'"{key}":{texts[key]}' for key in sorted(texts))
     return hashlib.sha256(f"{{{whole}}}".encode()).hexdigest()[:DIGITS]
 
 

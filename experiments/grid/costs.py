@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from experiments.config import Config, Plugin, averages
 from experiments.config.checks import meta_backbone
@@ -41,37 +40,27 @@ class Costs:
 
     def __init__(self, seconds: Mapping[Kind, float], disk: Mapping[str, float] | None = None):
         self._seconds, self._disk = dict(seconds), dict(disk or {})
-        self._flops: dict[Kind, float] = {}
-        self._passes: dict[tuple[int, int], float] = {}
         self._sizes: dict[tuple[int, int, bool], tuple[int, int]] = {}
+        self._kinds: dict[Kind, tuple[float, int]] = {}
         self._rate: float | None = None
 
     def of(self, config: Config) -> Cost:
         """The cost of a cell."""
         steps = config.trainer.max_steps
+        flops, parameters = self._kind(config)
         each = self.seconds_per_step(config)
         known = self._disk.get(config.backbone.label)
-        size = known if known is not None else disk_bytes(config, self._size(config)[0])
-        return Cost(self.flops_per_step(config) * steps, None if each is None else each * steps, size)
+        size = known if known is not None else disk_bytes(config, parameters)
+        return Cost(flops * steps, None if each is None else each * steps, size)
 
     def flops_per_step(self, config: Config) -> float:
         """Model FLOPs of one optimiser step: the network's forward passes × batch."""
-        kind = kind_of(config)
-        if kind not in self._flops:
-            place = (id(config.objective), id(config.data))
-            if place not in self._passes:
-                self._passes[place] = passes_per_sample(_objective(config), build_cached(config.data).spec)
-            self._flops[kind] = self._passes[place] * self._size(config)[1] * config.trainer.batch_size
-        return self._flops[kind]
+        return self._kind(config)[0]
 
     def seconds_per_step(self, config: Config) -> float | None:
         """Seconds of one worker, or None where nothing at all is known."""
         known = self._seconds.get(kind_of(config))
-        if known is not None or not self._seconds:
-            return known
-        if self._rate is None:
-            return None
-        return self.flops_per_step(config) / self._rate
+        return known if known is not None or self._rate is None else self.flops_per_step(config) / self._rate
 
     def learn(self, configs: Sequence[Config]) -> None:
         """Take the speed of unknown kinds from the known ones among these cells: FLOPs in a second, all together."""
@@ -80,13 +69,17 @@ class Costs:
             flops = sum(map(self.flops_per_step, known.values()))
             self._rate = flops / sum(self._seconds[kind] for kind in known)
 
-    def _size(self, config: Config) -> tuple[int, int]:
-        """Parameters of the network, and FLOPs of its forward pass for one sample."""
-        step = _objective(config).needs.step
-        place = (id(config.backbone), id(config.data), step)
-        if place not in self._sizes:
-            self._sizes[place] = _measured_size(config.backbone, config.data, step)
-        return self._sizes[place]
+    def _kind(self, config: Config) -> tuple[float, int]:
+        """FLOPs of a step and parameters of the network."""
+        kind = kind_of(config)
+        if kind not in self._kinds:
+            objective, spec = build_cached(config.objective), build_cached(config.data).spec
+            place = (id(config.backbone), id(config.data), objective.needs.step)
+            if place not in self._sizes:
+                self._sizes[place] = _size(config.backbone, config.data, objective.needs.step)
+            parameters, flops = self._sizes[place]
+            self._kinds[kind] = passes_per_sample(objective, spec) * flops * config.trainer.batch_size, parameters
+        return self._kinds[kind]
 
 
 def kind_of(config: Config) -> Kind:
@@ -130,11 +123,8 @@ def costs_of(study: Study, planned: Sequence[Planned], done: set[str], measured:
     return costs
 
 
-def _objective(config: Config) -> Any:
-    return build_cached(config.objective)
-
-
-def _measured_size(backbone: Plugin, data: Plugin, step: bool) -> tuple[int, int]:
+def _size(backbone: Plugin, data: Plugin, step: bool) -> tuple[int, int]:
+    """Parameters of a network, and FLOPs of its forward pass for one sample."""
     network = meta_backbone(backbone, data, step=step)
     return sum(parameter.numel() for parameter in network.parameters()), network_flops(network)
 

@@ -40,7 +40,7 @@ def smoke(grid: Grid) -> Grid:
     for block in grid.blocks:
         points = replace(block, seeds=block.seeds[:1]).points(layers)
         place = (*block.place, "cells")
-        cells: list[dict[str, Any]] = []
+        cells: list[Mapping[str, Any]] = []
         for point in _distinct(_covering(points), layers, forced):
             told = (*place, str(len(cells)))
             marks |= {(*told, key): mark for key, mark in point.sources.items() if mark is not None}
