@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments import code
 from experiments.grid import claims
 from experiments.grid.claims import Heartbeat
 from experiments.grid.study import Cell, Study
@@ -124,6 +125,7 @@ def work(study: Study, sleep: float, seed: int) -> None:
 def operations(folder: Path) -> dict[str, float]:
     """Calls to the file system for each cell, of a single worker over ten cells."""
     study, count = plan(folder, 10), 10
+    code.version()  # once for each process
     with counted() as found:
         work(study, 0.0, 0)
     return {name: number / count for name, number in sorted(found.items())}

@@ -124,7 +124,7 @@ def outcome(run: Run) -> dict[str, Any]:
         "state": flat(found.state),
         "metrics": [row for row in run.metrics() if row[1] not in WALL_CLOCK],
         "rows": [{**row, "seconds_per_image": None} for each in run.evaluations() for row in each["rows"]],
-        "done": read_json(run.path / "done.json"),
+        "done": {**(read_json(run.path / "done.json") or {}), "code": None},
     }
 
 
