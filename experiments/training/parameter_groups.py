@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from experiments.training.sharding import by_kind
+
 Groups = dict[str, dict[str, float]]
 """Pattern of parameter names -> {"lr": factor on the learning rate, "weight_decay": instead of the optimiser's}.
 
@@ -47,7 +49,9 @@ def partition(
 ) -> list[dict[str, Any]]:
     """torch's parameter groups: those without a pattern first; matrices apart from biases and norms.
 
-    Weight decay, a group's own included, is on parameters of two or more dimensions alone.
+    Weight decay, a group's own included, is on parameters of two or more dimensions alone. Parameters that are divided
+    among processes have groups apart from whole ones, for torch updates no group of both; if they come first among
+    ``parameters``, the groups taken together have the order that they would have if nothing were divided.
     """
     chosen: dict[tuple[str | None, bool], list[Tensor]] = {
         (pattern, decays): [] for pattern in (None, *groups) for decays in (True, False)
@@ -58,5 +62,6 @@ def partition(
     for (pattern, decays), members in chosen.items():
         settings = groups[pattern] if pattern is not None else {}
         decay = settings.get("weight_decay", weight_decay) if decays else 0.0
-        made.append({"params": members, "lr": lr * settings.get("lr", 1.0), "weight_decay": decay})
-    return [group for group in made if group["params"]]
+        rates = {"lr": lr * settings.get("lr", 1.0), "weight_decay": decay}
+        made += [{"params": alike, **rates} for alike in by_kind(members)]
+    return made

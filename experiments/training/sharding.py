@@ -95,7 +95,7 @@ def clip(weights: Sequence[Tensor], limit: float) -> Tensor:
 
 def norm(tensors: Sequence[Tensor]) -> Tensor:
     """The norm over all elements of all tensors, of divided ones over all processes' (all must call this then)."""
-    parts = [nn.utils.get_total_norm(kind, foreach=True) for kind in _by_kind(tensors)]
+    parts = [nn.utils.get_total_norm(kind, foreach=True) for kind in by_kind(tensors)]
     return torch.linalg.vector_norm(torch.stack([whole(part.detach()) for part in parts]))
 
 
@@ -117,7 +117,8 @@ def copied(network: nn.Module, *, keep: bool) -> dict[str, Tensor]:
     return kept
 
 
-def _by_kind(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+def by_kind(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Divided tensors, then whole ones, without a list that is empty: torch's operations on lists take one kind."""
     divided: list[Tensor] = [tensor for tensor in tensors if isinstance(tensor, DTensor)]
     rest = [tensor for tensor in tensors if not isinstance(tensor, DTensor)]
     return [kind for kind in (divided, rest) if kind]

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from experiments.evaluation.loaded import LoadedRun
+from experiments.registry import entries
 from experiments.runs import Run
 from experiments.training import checkpoints
 from experiments.training.throughput import MACHINE
@@ -25,10 +26,11 @@ Job = tuple[str, dict[str, Any], dict[str, Any]]
 
 SCRIPT = Path(__file__).with_name("together.py")
 SIZE = {"backbone__width": 32, "backbone__depth": 2, "backbone__heads": 2}
-BACKBONES: dict[str, dict[str, Any]] = {
-    "dit": SIZE, "u-vit": SIZE, "mmdit": SIZE, "mlp": {"backbone__width": 16, "backbone__depth": 2}
-}  # fmt: skip
-OBJECTIVES = ("rf/lognorm(0,1)", "edm(-1.20,1.20)", "shortcut")
+SIZES: dict[str, dict[str, Any]] = {"mlp": {"backbone__width": 16, "backbone__depth": 2}}
+BACKBONES = {name.casefold(): SIZES.get(name.casefold(), SIZE) for name in entries("backbones")}
+"""Every backbone that is registered, small."""
+OBJECTIVES = ("rf/lognorm(0,1)", "edm(-1.20,1.20)", *sorted(set(entries("objectives")) - {"flow_matching"}))
+"""Flow matching with either kind of head, and every other objective that is registered."""
 DIVISIONS = {1: [(1, "auto"), (4, "auto")], 2: [(2, "ddp"), (1, "fsdp")], 4: [(1, "ddp")]}
 """Processes -> the accumulations and strategies that are compared over 50 steps."""
 FIFTY = {
@@ -75,11 +77,42 @@ def interrupted(strategy: str) -> list[Job]:
 
 
 FSDP = {**DIT, "trainer__strategy": "fsdp"}
+CLIPPED: dict[str, Any] = {
+    **DIT, "trainer__max_steps": 4, "trainer__log_every": 1, "trainer__validate_every": 4, "trainer__clip": 0.05,
+}  # fmt: skip
+MUON, LEARNED = {"optimizer": "muon"}, {"objective": {"name": "flow_matching", "weighting": "learned"}}
+MIXED, TRUE = {"trainer__precision": "bf16-mixed"}, {"trainer__precision": "bf16-true"}
+RECOMPUTED, COMPILED = {"trainer__activation_checkpointing": True}, {"trainer__compile": True}
+ALONE: dict[str, dict[str, Any]] = {
+    "plain": {}, "muon": MUON, "mixed": MIXED, "true": TRUE, "true, muon": TRUE | MUON, "learned": LEARNED
+}  # fmt: skip
+"""What two processes are compared with, on one."""
+PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "muon": ("fsdp", "muon", MUON),
+    "mixed, recomputed": ("fsdp", "mixed", MIXED | RECOMPUTED),
+    "true": ("fsdp", "true", TRUE),
+    "compiled": ("fsdp", "plain", COMPILED),
+    "compiled, recomputed": ("fsdp", "plain", COMPILED | RECOMPUTED),
+    "true, muon, compiled": ("fsdp", "true, muon", TRUE | MUON | COMPILED),
+    "learned": ("fsdp", "learned", LEARNED),
+    "compiled by ddp": ("ddp", "plain", COMPILED),
+}
+"""Settings on two processes: strategy, whom of ALONE they are to equal, and themselves."""
+TOLERANCES = {name: 1e-5 if name in ("plain", "learned") else 2e-2 for name in ALONE}
+
+
+def clipped(name: str, options: dict[str, Any], **job: Any) -> Job:
+    return f"clipped {name}", {**CLIPPED, **options}, {"awake": True, **job}
+
+
 PHASES: list[tuple[int, list[Job]]] = [
     (2, [*gradients("ddp"), *gradients("fsdp", trainer__strategy="fsdp"), *fifty(2), *interrupted("ddp"),
-         *interrupted("fsdp"), ("moved", FSDP, {"stop_in": 4})]),
+         *interrupted("fsdp"), ("moved", FSDP, {"stop_in": 4}),
+         *(clipped(f"{name} 2", {"trainer__strategy": how, **options}) for name, (how, _, options) in PAIRS.items()),
+         clipped("moved muon", {"trainer__strategy": "fsdp", **MUON}, stop_in=2)]),
     (4, [*fifty(4), ("moved", FSDP, {"stop_in": 8})]),
-    (1, [*gradients("one"), *fifty(1), ("moved", {**DIT, "trainer__accumulate": 2}, {}), ("stayed", DIT, {})]),
+    (1, [*gradients("one"), *fifty(1), ("moved", {**DIT, "trainer__accumulate": 2}, {}), ("stayed", DIT, {}),
+         *(clipped(name, options) for name, options in ALONE.items()), clipped("moved muon", MUON)]),
 ]  # fmt: skip
 
 
@@ -188,6 +221,39 @@ def test_a_divided_network_goes_on_on_four_processes_and_on_one(runs: dict[str, 
                 torch.testing.assert_close(value, other[name], rtol=1e-3, atol=1e-5, msg=name)
     for name in ("train/loss", "train/grad_norm", "validation/loss_ema"):
         assert losses(moved, name) == pytest.approx(losses(stayed, name), rel=1e-4), name
+
+
+def moved(run: Run, start: dict[str, torch.Tensor]) -> torch.Tensor:
+    """How the training has moved all weights."""
+    weights = state(run)["backbone"]
+    return torch.cat([(weights[name].double() - value.double()).flatten() for name, value in start.items()])
+
+
+@pytest.mark.parametrize("name", [*(f"{name} 2" for name in PAIRS), "moved muon"])
+def test_two_processes_with_any_setting_train_as_one_does(runs: dict[str, Run], name: str) -> None:
+    other = PAIRS[name.removesuffix(" 2")][1] if name.endswith(" 2") else "muon"
+    tolerance = TOLERANCES[other]
+    two, one = runs[f"clipped {name}"], runs[f"clipped {other}"]
+    for key in ("train/loss", "train/grad_norm", "validation/loss_ema", "validation/loss_raw"):
+        assert losses(two, key) == pytest.approx(losses(one, key), rel=tolerance), key
+    assert len(set(losses(one))) == 4
+    assert min(losses(one, "train/grad_norm")) > 2 * CLIPPED["trainer__clip"]
+    start = torch.load(one.path / "start.pt", weights_only=True)
+    found, expected = moved(two, start), moved(one, start)
+    assert (found - expected).norm() < max(10 * tolerance, 1e-3) * expected.norm()
+    for key, value in state(one)["objective"].items():
+        torch.testing.assert_close(state(two)["objective"][key], value, rtol=1e-4, atol=1e-6)
+
+
+def test_settings_that_are_compared_are_not_all_the_same(runs: dict[str, Run]) -> None:
+    assert len({losses(runs[f"clipped {name}"])[-1] for name in ALONE}) == len(ALONE)
+
+
+def test_averages_are_the_same_on_two_processes(runs: dict[str, Run]) -> None:
+    whole, divided, one = (flat(state(runs[name])["emas"]) for name in ("whole ddp", "whole fsdp", "stayed"))
+    for name, value in one.items():
+        torch.testing.assert_close(whole[name], value, rtol=1e-3, atol=1e-5, msg=name)
+        torch.testing.assert_close(divided[name], value, rtol=1e-3, atol=1e-5, msg=name)
 
 
 def test_a_divided_checkpoint_has_a_part_of_each_rank_and_loads_whole(runs: dict[str, Run]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from experiments.errors import Interrupted
 from experiments.runs import Run
 from experiments.stopping import Stop
 from experiments.training.fit import fit
+from experiments.training.module import TrainingModule
 from experiments.training.sharding import whole
 
 
@@ -64,14 +66,19 @@ def train(job: dict[str, Any]) -> None:
         extra.append(StopIn(job["stop_in"], stop))
     if job.get("gradients"):
         extra.append(KeepGradients(run.path / "gradients.pt"))
+    parts = awake(run) if job.get("awake") else None
+    if parts is not None and os.environ["LOCAL_RANK"] == "0":
+        torch.save({name: value.float() for name, value in parts.backbone.state_dict().items()}, run.path / "start.pt")
     try:
-        fit(run, stop=stop, reporter=Reporter("none"), parts=awake(run) if job.get("awake") else None, extra=extra)
+        fit(run, stop=stop, reporter=Reporter("none"), parts=parts, extra=extra)
     except Interrupted:
         assert "stop_in" in job or "gradients" in job
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    compiling = partialmethod(TrainingModule.compile_networks, backend="eager")  # that generates no code
+    setattr(TrainingModule, "compile_networks", compiling)  # noqa: B010
     for each in json.loads(Path(sys.argv[1]).read_text()):
         train(each)
     sys.stdout.flush()
