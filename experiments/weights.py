@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from experiments import chaos
+
 
 class DamagedWeights(Exception):
     """A file of weights that must not be used, and why."""
@@ -28,6 +30,7 @@ def write(file: Path, weights: Mapping[str, Tensor], facts: Mapping[str, str]) -
         save_file(dict(weights), aside, metadata={"format": "pt", **facts, "sha256": _digest(weights)})
         with open(aside, "rb+") as written:
             os.fsync(written.fileno())
+        chaos.reach("weights")
         os.replace(aside, file)
     except BaseException:
         aside.unlink(missing_ok=True)
