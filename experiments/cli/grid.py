@@ -69,6 +69,7 @@ def run(
     Cells that the grid has no more are cancelled; changed ones are new cells.
     """
     from experiments.grid.board import Board
+    from experiments.grid.planning import prepare
 
     asked, study = _grid(grid, overrides, out, smoke=smoke)
     options = {"jobs": jobs, "threads": threads, "attempts": attempts, "per_device": per_device}
@@ -77,7 +78,9 @@ def run(
     if hasattr(chosen, "check"):
         chosen.check(asked.asks(), lambda key: where(asked.blocks[0].marks, key))
     console = Console(stderr=True)
-    _bring_in_step(asked, study, console)
+    prepare(asked, study)
+    if not dry_run:
+        _bring_in_step(study, console)
     nothing_new = _finished(study) and study.report.is_dir()
     if not _finished(study):
         with Board(study, console) as board:
@@ -97,25 +100,18 @@ def _failed(state: CellState) -> bool:
     return state.state == "failed" or not state.ready
 
 
-def _bring_in_step(grid: Grid, study: Study, console: Console) -> None:
-    """Plan anew where the grid has changed; cancel what it has no more, and take that back for what it has again."""
+def _bring_in_step(study: Study, console: Console) -> None:
+    """Cancel what the grid has no more, and say so."""
     from experiments.grid import orders
-    from experiments.grid.planning import prepare
 
-    before = study.cells if study.plan is not None else []
-    prepare(grid, study)
-    gone = [cell for cell in before if study.cell(cell.hash) is None]
-    removed = orders.cancel(study, gone, orders.REMOVED) if gone else []
+    gone, _ = orders.bring_in_step(study)
     cells.cancel_submitted(study, gone)
-    cancelled = study.look().cancelled
-    back = [cell for cell in study.cells if cancelled.get(cell.hash) == orders.REMOVED]
-    orders.lift(study, back)
-    by_hand = sum(cell.hash in cancelled for cell in study.cells) - len(back)
-    if removed:
-        console.print(f"{len(removed)} cells are no longer in the grid and were cancelled.", highlight=False)
+    if gone:
+        console.print(f"{len(gone)} cells that the grid has no more were at work or queued: cancelled", highlight=False)
+    by_hand = len(study.look().cancelled.keys() & {cell.hash for cell in study.cells})
     if by_hand:
         again = f"`fewstep grid retry {study.path} cancelled` takes that back"
-        console.print(f"{by_hand} cells are cancelled; {again}.", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{by_hand} cells are cancelled; {again}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()

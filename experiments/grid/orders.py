@@ -19,7 +19,7 @@ from types import FrameType
 from experiments.files import write_json
 from experiments.grid import claims
 from experiments.grid.states import CellState
-from experiments.grid.study import Cell, Study
+from experiments.grid.study import Cell, Study, names
 from experiments.grid.taking import note
 from experiments.stopping import Stop
 
@@ -41,6 +41,29 @@ def cancel(study: Study, cells: Iterable[Cell], why: str) -> list[Cell]:
         if last is not None and last.live and last.here and last.owner.get("listens"):
             _tell(last.owner["pid"])
     return fresh
+
+
+def strangers(study: Study) -> list[Cell]:
+    """What is being worked on or queued here and is not in the plan (any more), from the claims and the submissions."""
+    seen = study.look()
+    ended = {name.partition(".")[0] for name in names(study.path / "ended")}
+    busy = {hash for hash in seen.claimed if not hash.startswith(".")} - ended | seen.submitted.keys()
+    runs = {run.rpartition("-")[2]: run for run in seen.runs}
+    found = [
+        Cell(runs.get(hash, hash), hash, runs.get(hash, hash), "", "", "", "", 0, 0, {})
+        for hash in sorted(busy)
+        if study.cell(hash) is None
+    ]
+    return [cell for cell in found if study.state(cell, seen).state in ("running", "stalled", "queued")]
+
+
+def bring_in_step(study: Study) -> tuple[list[Cell], list[Cell]]:
+    """Cancel what the plan has no more, and take that back for what it has again; both lists."""
+    gone = cancel(study, strangers(study), REMOVED)
+    cancelled = study.look().cancelled
+    back = [cell for cell in study.cells if cancelled.get(cell.hash) == REMOVED]
+    lift(study, back)
+    return gone, back
 
 
 def lift(study: Study, cells: Iterable[Cell]) -> None:

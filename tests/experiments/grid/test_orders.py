@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 from experiments.grid import orders
 from experiments.grid.claims import LOOK_NOW, claim, history
 from experiments.grid.study import Study
-from experiments.grid.taking import Taker
+from experiments.grid.taking import Taker, note
 from experiments.stopping import Stop
 
 MakeStudy = Callable[..., Study]
@@ -125,3 +126,29 @@ def test_an_owner_that_was_taken_over_is_stopped_by_its_heartbeat(make_study: Ma
     assert claim(study.claims(study.cells[0])) is not None
     order.look()
     assert stop.requested
+
+
+def test_what_the_grid_has_no_more_is_cancelled_and_taken_back_when_it_has_it_again(make_study: MakeStudy) -> None:
+    study = make_study(a={}, b={}, c={}, d={})
+    for cell in study.cells[:3]:
+        held = claim(study.claims(cell))
+        assert held is not None
+        if cell.name == "c":
+            held.end("interrupted")
+            note(study, cell, "interrupted")
+    study = make_study(a={}, e={})
+    gone, back = orders.bring_in_step(study)
+    assert ([cell.hash for cell in gone], back) == ([hashlib.sha256(b"b").hexdigest()[:12]], []), (
+        "c and d are in nobody's hands"
+    )
+    study = make_study(a={}, b={})
+    gone, back = orders.bring_in_step(study)
+    assert (gone, [cell.name for cell in back]) == ([], ["b"])
+    assert study.look().cancelled == {}
+
+
+def test_what_was_cancelled_by_hand_stays_so(make_study: MakeStudy) -> None:
+    study = make_study(a={}, b={})
+    orders.cancel(study, study.cells[:1], "by hand")
+    assert orders.bring_in_step(study) == ([], [])
+    assert states(study) == ["cancelled", "pending"]
