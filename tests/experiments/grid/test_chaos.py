@@ -29,8 +29,8 @@ from experiments.training.throughput import MACHINE
 
 KILLS = int(os.environ.get("CHAOS", "3"))
 JOBS = 2 if KILLS > 3 else 1
-STEPS = 1500 if KILLS > 3 else 300
-SEEDS = range(4 if KILLS > 3 else 1)
+STEPS = 500 if KILLS > 3 else 300
+SEEDS = range(2 if KILLS > 3 else 1)
 VICTIMS = ("worker", "launcher", "both")
 WALL_CLOCK = {f"train/{name}" for name in MACHINE}
 GRID = f"""

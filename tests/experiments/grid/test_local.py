@@ -130,7 +130,7 @@ def test_fail_fast_ends_with_the_first_cell_that_fails_and_interrupts_the_others
     code, said = launch(study, jobs=2, fail_fast=True)
     assert code == RunFailed.exit_code
     assert "a failed: no other cell is begun" in said
-    assert [state.state for _, state in study.states()] [:2] == ["failed", "interrupted"]
+    assert [state.state for _, state in study.states()][:2] == ["failed", "interrupted"]
     assert study.state(study.cells[2]).state in ("interrupted", "pending")
 
 
