@@ -40,6 +40,10 @@ from experiments.training.saving import Save
 from experiments.training.snapshots import TakeSnapshots
 from experiments.training.spikes import RollBack
 
+QUIET = (
+    ".*in eval mode.*", ".*does not have many workers.*", ".*tensorboardX.*", ".*LeafSpec.*", ".*`srun` command.*"
+)  # fmt: skip
+"""Lightning's warnings that mean nothing here."""
 SHEET = 64  # images on the sheet that trackers get
 
 
@@ -133,7 +137,7 @@ def _trainer(config: Config, steps: int, callbacks: list[Callback]) -> Trainer:
     """Lightning's trainer without what we do ourselves: loggers, checkpoints, progress bar, samplers."""
     settings = config.trainer
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for text in (".*in eval mode.*", ".*does not have many workers.*", ".*tensorboardX.*", ".*LeafSpec.*"):
+    for text in QUIET:
         warnings.filterwarnings("ignore", text)
     return Trainer(
         accelerator=settings.accelerator,
