@@ -75,10 +75,10 @@ def go_on(cluster: Any, task: str, study: Study) -> None:
     """End the two minutes for which SLURM holds a task back that was requeued, and wait until it runs."""
 
     def runs() -> bool:
-        told = cluster.call("squeue", "--noheader", "--array", "--format=%T|%r", f"--jobs={task}").strip()
-        if told == "PENDING|BeginTime":
+        told = cluster.call("squeue", "--noheader", "--array", "--format=%T", f"--jobs={task}").strip()
+        if told == "PENDING":
             cluster.call("scontrol", "update", f"JobId={task}", "StartTime=now")
-        return told.startswith("RUNNING")
+        return told == "RUNNING"
 
     wait(runs, f"{task} runs again", study)
 
