@@ -115,7 +115,8 @@ class Claim:
         """Give the claim up with an outcome; nothing is written when it is lost already."""
         assert outcome in OUTCOMES, outcome
         self.check()
-        write_json(self.file, {**self.owner, "outcome": outcome, "message": message, "ended": time.time(), **facts})
+        said = {**self.owner, "outcome": outcome, "message": message, "ended": time.time(), **facts}
+        write_json(self.file, said, sync=False)  # after a power cut it reads as a death; what is done stands in the run
 
 
 def claim(folder: Path, *, job: str | None = None, **facts: Any) -> Claim | None:

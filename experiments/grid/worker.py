@@ -24,9 +24,10 @@ from typing import Any
 from experiments.errors import Ended, Interrupted, RunFailed, UserError
 from experiments.grid import claims
 from experiments.grid.claims import Claim, ClaimLost, Heartbeat
+from experiments.grid.hints import note
 from experiments.grid.orders import Cancelled
 from experiments.grid.study import Cell, Study
-from experiments.grid.taking import Taker, note
+from experiments.grid.taking import Taker
 from experiments.stopping import Stop
 
 OUTCOME_OF = {0: "done", RunFailed.exit_code: "failed", Interrupted.exit_code: "interrupted"}
