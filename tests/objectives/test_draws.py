@@ -75,9 +75,10 @@ def test_shapes_share_a_row_and_dtypes_agree():
 
 def test_uniforms_lie_inside_the_unit_interval():
     words = torch.tensor([0, 2**32 - 1])
-    values = ((words >> 9).float() + 0.5) * 2.0**-23
-    assert 0 < values[0] == 1 - values[1]
-    assert values[1] < 1
+    for dtype in (torch.float32, torch.float64):
+        values = module._unit(words, dtype)
+        assert values.dtype == dtype
+        assert values.tolist() == [2.0**-24, 1 - 2.0**-24]
 
 
 @pytest.mark.parametrize(("scale", "follows"), [(1.0, True), (1.05, False)])
