@@ -128,5 +128,13 @@ def test_the_warning_reaches_the_ranks_and_their_end_is_waited_for(shell: Callab
     assert shell(0, told="kill -USR2 $PPID; sleep 5 >/dev/null 2>&1 & wait;") == (75, "srun\nscontrol requeue 7_0\n")
 
 
+def test_what_does_not_stop_in_time_has_died(shell: Callable[..., tuple[int, str]]) -> None:
+    deaf = "trap '' USR2 TERM; kill -USR2 $PPID; sleep 0.5; kill -TERM $PPID; sleep 0.5;"
+    died = "python --died 143\nscontrol requeue 7_0\n"
+    assert shell(137, told=deaf, state="COMPLETING") == (137, f"srun\n{died}python --died 137\n")
+    cancelled = deaf.replace("kill -USR2 $PPID;", "")
+    assert shell(137, told=cancelled, state="COMPLETING") == (137, "srun\npython --died 137\n")
+
+
 def test_a_module_that_is_not_there_is_wrong_input(shell: Callable[..., tuple[int, str]]) -> None:
     assert shell(0, module="false") == (2, "")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -204,9 +206,13 @@ def test_a_node_that_dies_costs_nothing_but_time(
 
 
 def test_at_the_time_limit_a_cell_goes_on_in_the_next_job(plan: Plan, here: Any) -> None:
-    study = plan("limit", {**ONE, "resources": {"default": {"time": "1m", "warning": 20}}}, ENDLESS)
+    study = plan("limit", {**ONE, "resources": {"default": {"time": "2h", "warning": 20}}}, ENDLESS)
     submit(study)
     task = f"{job(study)}_0"
+    wait(lambda: step(study) > 0, "the training is well under way", study)
+    began = datetime.fromisoformat(here.call("squeue", "--noheader", "--format=%S", f"--jobs={task}").strip())
+    minutes = math.ceil(((datetime.now() - began).total_seconds() + 35) / 60)
+    here.call("scontrol", "update", f"JobId={task}", f"TimeLimit={minutes}")  # a limit is whole minutes, at least one
     wait(lambda: states(study) == ["preempted"], "the warning has ended the cell", study)
     before = step(study)
     (saved,) = checkpoints.steps(study.run(study.cells[0]).checkpoints)

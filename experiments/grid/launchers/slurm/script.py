@@ -81,14 +81,20 @@ def _before(array: Array, study: Study, launch: str, attempts: int) -> Iterator[
     yield f"task=({shlex.join(words)}"
     yield f'  "${{cells[$SLURM_ARRAY_TASK_ID]}}" --launch {shlex.quote(launch)} --attempts {attempts}'
     yield f"  --nodes {array.nodes} --devices {array.devices})"
-    yield ""
+    yield from _SIGNALS
     srun = ["--kill-on-bad-exit=1", *resources.srun]
     yield f'srun {" ".join(srun)} "${{task[@]}}" &'
 
 
+_SIGNALS = r"""
+me="${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"
+warned=
+again() { "${task[@]}" --died "$1" && scontrol requeue "$me"; }
+trap 'warned=yes; kill -USR2 "$!"' USR2  # the time limit is near
+trap 'kill -TERM "$!"; [ -z "$warned" ] || again 143' TERM  # it has come, and the cell did not stop in time
+""".splitlines()
+
 _RUN = r"""step=$!
-trap 'kill -USR2 "$step"' USR2  # the time limit is near
-trap 'kill -TERM "$step"' TERM
 while true; do
   wait "$step"
   code=$?
@@ -102,7 +108,6 @@ case "$code" in
   *) "${task[@]}" --died "$code" || exit "$code" ;;  # died; counted, and refused once it has died too often
 esac
 # A job that is not RUNNING any more has been cancelled, or is being requeued already.
-me="${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"
 if [ "$(squeue --noheader --format=%T --jobs="$me")" = RUNNING ]; then
   scontrol requeue "$me"
 fi
