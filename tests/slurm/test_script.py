@@ -77,12 +77,12 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tupl
     """Runs the script in a plain shell; what its SLURM was asked for. ``code`` is what srun ends with."""
 
     def run(
-        code: int, *, died: int = 0, state: str = "RUNNING", told: str = "", module: str = "true"
+        code: int, *, died: int = 0, state: str = "RUNNING", why: str = "None", told: str = "", module: str = "true"
     ) -> tuple[int, str]:
         programs = {
             "srun": f"trap 'exit 75' USR2; echo srun >> $TRACE; {told} exit {code}",
             "python": f'echo "python ${{@: -2}}" >> $TRACE; exit {died}',
-            "squeue": f"echo {state}",
+            "squeue": f'case "$*" in *%T) echo {state} ;; *%r) echo {why} ;; esac',
             "scontrol": 'echo "scontrol $*" >> $TRACE',
         }
         bin = tmp_path / "bin"
@@ -131,9 +131,8 @@ def test_the_warning_reaches_the_ranks_and_their_end_is_waited_for(shell: Callab
 def test_what_does_not_stop_in_time_has_died(shell: Callable[..., tuple[int, str]]) -> None:
     deaf = "trap '' USR2 TERM; kill -USR2 $PPID; sleep 0.5; kill -TERM $PPID; sleep 0.5;"
     died = "python --died 143\nscontrol requeue 7_0\n"
-    assert shell(137, told=deaf, state="COMPLETING") == (137, f"srun\n{died}python --died 137\n")
-    cancelled = deaf.replace("kill -USR2 $PPID;", "")
-    assert shell(137, told=cancelled, state="COMPLETING") == (137, "srun\npython --died 137\n")
+    assert shell(137, told=deaf, state="COMPLETING", why="TimeLimit") == (137, f"srun\n{died}python --died 137\n")
+    assert shell(137, told=deaf, state="COMPLETING") == (137, "srun\npython --died 137\n"), "scancel is obeyed"
 
 
 def test_a_module_that_is_not_there_is_wrong_input(shell: Callable[..., tuple[int, str]]) -> None:

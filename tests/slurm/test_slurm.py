@@ -217,6 +217,7 @@ def test_at_the_time_limit_a_cell_goes_on_in_the_next_job(plan: Plan, here: Any)
     before = step(study)
     (saved,) = checkpoints.steps(study.run(study.cells[0]).checkpoints)
     assert saved == before
+    here.call("scontrol", "update", f"JobId={task}", "TimeLimit=120")
     go_on(here, task, study)
     wait(lambda: step(study) > before, "the cell goes on from there", study)
     assert [one.outcome for one in claims(study)] == ["interrupted", None]

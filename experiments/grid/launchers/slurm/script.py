@@ -88,10 +88,10 @@ def _before(array: Array, study: Study, launch: str, attempts: int) -> Iterator[
 
 _SIGNALS = r"""
 me="${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"
-warned=
-again() { "${task[@]}" --died "$1" && scontrol requeue "$me"; }
-trap 'warned=yes; kill -USR2 "$!"' USR2  # the time limit is near
-trap 'kill -TERM "$!"; [ -z "$warned" ] || again 143' TERM  # it has come, and the cell did not stop in time
+about_me() { squeue --noheader --jobs="$me" --format="$1"; }
+trap 'kill -USR2 "$!"' USR2  # the time limit is near
+trap 'kill -TERM "$!"; [ "$(about_me %r)" != TimeLimit ] || late' TERM
+late() { "${task[@]}" --died 143 && scontrol requeue "$me"; }  # it has come, and the cell has not stopped
 """.splitlines()
 
 _RUN = r"""step=$!
@@ -108,7 +108,7 @@ case "$code" in
   *) "${task[@]}" --died "$code" || exit "$code" ;;  # died; counted, and refused once it has died too often
 esac
 # A job that is not RUNNING any more has been cancelled, or is being requeued already.
-if [ "$(squeue --noheader --format=%T --jobs="$me")" = RUNNING ]; then
+if [ "$(about_me %T)" = RUNNING ]; then
   scontrol requeue "$me"
 fi
 exit "$code"
