@@ -2,8 +2,8 @@
 
 Listings say almost all: ``claims/`` has a folder for each cell that anybody ever reached for, and ``ended/`` a hint for
 each whose last claim ended (:mod:`experiments.grid.hints`). A cell in neither is free; so is one that was interrupted;
-one that is done needs no look. Hints are no authority: who takes a cell asks the claims, states are read from claims and
-runs, and a launcher puts right what does not agree with them.
+one that is done needs no look. Hints are no authority: who takes a cell asks its claims, states are read from claims
+and runs, and a launcher puts right what does not agree with them.
 
 Many workers that start together would all reach for the same first cell. Who comes too late takes one at random out of
 the next two, then four, and so on: so the order of the plan holds nearly, and nobody waits for long.
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from experiments import code
-from experiments.grid.claims import Claim, bury, claim, latest
+from experiments.grid.claims import Claim, bury, claim, clock, latest
 from experiments.grid.hints import forget, note, told
 from experiments.grid.states import OPEN
 from experiments.grid.study import Cell, Seen, Study, names
@@ -53,7 +53,7 @@ class Taker:
         self._look_around()
         return (
             self._first(self._free(), self._claim)
-            or self._first(iter(self._claimed_and(None)), self._look_and_claim)
+            or self._first(self._silent(), self._look_and_claim)
             or self._first(iter(self._claimed_and(*FAILED)), self._look_and_claim)
         )
 
@@ -103,6 +103,15 @@ class Taker:
             if hash in claimed and ended.get(hash, "") in ("", cell.evaluation, *FAILED):
                 continue
             if hash not in cancelled and self._ready(cell):
+                yield cell
+
+    def _silent(self) -> Iterator[Cell]:
+        """Cells whose claim has not ended, and whose owner does not look alive."""
+        begun = self._claimed_and(None)
+        now = clock(self.study.path / "claims") if begun else 0.0
+        for cell in begun:
+            last = latest(self.study.claims(cell), now)
+            if last is None or not last.live:
                 yield cell
 
     def _claimed_and(self, *words: str | None) -> list[Cell]:
