@@ -184,7 +184,7 @@ def test_an_array_for_each_class_stage_and_number_of_processes(make: MakeStudy, 
         cell("two", **{"trainer.devices": 2}), cell("base"), cell("grandchild", needs=["pupil", "small"]),
         resources={"big": {"gpus": "a100:4", "nodes": 2}}, base={"trainer": {"devices": 1}},
     )  # fmt: skip
-    found = arrays.arrays(study, study.cells, {"big": Slurm_resources(study)["big"]})
+    found = arrays.arrays(study, study.cells, {"big": classes_of(study)["big"]})
     assert [(one.name, one.nodes, one.devices, [c.name for c in one.cells]) for one in found] == [
         ("big", 2, 4, ["teacher"]),
         ("default-1x1", 1, 1, ["small", "base"]),
@@ -197,7 +197,7 @@ def test_an_array_for_each_class_stage_and_number_of_processes(make: MakeStudy, 
     assert asked == [[], [], [], ["--dependency=afterany:1"], ["--dependency=afterany:4:2"]]
 
 
-def Slurm_resources(study: Study) -> dict[str, Any]:
+def classes_of(study: Study) -> dict[str, Any]:
     from experiments.grid.launchers.slurm.resources import read
 
     return read(study.resources)
@@ -209,6 +209,24 @@ def test_a_stage_waits_for_what_was_submitted_before(make: MakeStudy, queue: Pat
     study = make(cell("teacher"), cell("pupil", needs=["teacher"]))
     launch(study)
     assert "--dependency=afterany:1 " in (queue / "2.asked").read_text()
+
+
+def test_what_needs_a_cell_that_will_not_come_is_not_submitted(make: MakeStudy, queue: Path) -> None:
+    study = make(cell("teacher"), cell("pupil", needs=["teacher"]), cell("grandchild", needs=["pupil"]), cell("other"))
+    held = claim(study.claims(study.cells[0]))
+    assert held is not None
+    held.end("failed", "the loss is not finite", reason="not finite")
+    launch(study)
+    assert read(study)[0].tasks == [digits("other")]
+
+
+def test_a_failed_cell_that_is_submitted_again_takes_its_pupils_along(make: MakeStudy, queue: Path) -> None:
+    study = make(cell("teacher"), cell("pupil", needs=["teacher"]))
+    held = claim(study.claims(study.cells[0]))
+    assert held is not None
+    held.end("failed", "out of memory")
+    launch(study)
+    assert [one.tasks for one in read(study)] == [[digits("teacher")], [digits("pupil")]]
 
 
 def test_long_arrays_are_cut(make: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
