@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from experiments.execute import execute
 from experiments.grid.claims import ClaimLost, history
@@ -86,11 +88,31 @@ def test_wherever_a_run_loses_the_right_to_write_it_writes_no_more(
 
     def fence() -> None:
         nonlocal asked, found
-        if asked == place:
-            found = found or content(run.path)
-            raise ClaimLost("another has it")
         asked += 1
+        if asked > place:
+            if asked == place + 1:
+                for thread in threading.enumerate():  # a write that was allowed comes to its end
+                    if thread.name in ("files", "checkpoint") and thread is not threading.current_thread():
+                        thread.join(10)
+                found = content(run.path)
+            raise ClaimLost("another has it")
 
     with pytest.raises(ClaimLost):
         execute(run, fence=fence)
     assert content(run.path) == found
+
+
+def test_a_checkpoint_that_may_not_be_written_leaves_what_another_gathers_alone(tmp_path: Path) -> None:
+    from experiments.training.background import Writer
+    from experiments.training.checkpoints import aside
+
+    def fence() -> None:
+        raise ClaimLost("another has it")
+
+    theirs = aside(tmp_path, 3, "theirs")
+    theirs.mkdir()
+    writer = Writer(tmp_path, rank=0, ranks=1, token="ours", fence=fence)
+    writer.submit(3, {"x": torch.zeros(2)}, {})
+    with pytest.raises(ClaimLost):
+        writer.wait()
+    assert [entry.name for entry in tmp_path.iterdir()] == [theirs.name]
