@@ -54,7 +54,7 @@ def step(study: Study) -> int:
     return study.run(study.cells[0]).status.get("step", 0)
 
 
-def wait(holds: Callable[[], object], what: str, study: Study, *, seconds: float = 150.0) -> None:
+def wait(holds: Callable[[], object], what: str, study: Study, *, seconds: float = 300.0) -> None:
     """Wait until something holds; where it does not come, show what was printed."""
     deadline = time.monotonic() + seconds
     while not holds():
