@@ -117,10 +117,11 @@ class Study:
         assert self.plan is not None, "open() has looked"
         return self.plan.get("resources", {})
 
-    def base(self, cell: Cell) -> dict[str, Any]:
-        """What the cell's overrides are laid over: its grid's base."""
+    @property
+    def base(self) -> dict[str, Any]:
+        """What the cells' overrides are laid over: the study's base configuration."""
         assert self.plan is not None, "open() has looked"
-        return self.plan.get("bases", {}).get(cell.grid, self.plan["base"])
+        return self.plan["base"]
 
     def write_plan(self, cells: list[Cell], **facts: Any) -> None:
         """Replace cells.json; ``facts`` are what the cells were planned from (``base``) and for (``resources``)."""

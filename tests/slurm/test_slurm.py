@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.usefixtures("here")]
 
 WALL_CLOCK = {f"train/{name}" for name in MACHINE}
 ONE = {"product": {"objective": ["shortcut"]}}
-LONG = {"max_steps": 800}
+LONG = {"max_steps": 500}
 ENDLESS = {"max_steps": 10**6, "checkpoint_every": 10**6}
 
 
@@ -111,7 +111,7 @@ def tensors(run: Run) -> dict[str, torch.Tensor]:
 def undisturbed(study: Study, root: Path) -> Run:
     """The study's first cell, run here in one piece by one process."""
     cell = study.cells[0]
-    run = Run.create(configure(study.base(cell), cell.overrides), root)
+    run = Run.create(configure(study.base, cell.overrides), root)
     assert execute(run) == 0
     return run
 
@@ -175,7 +175,7 @@ def test_a_requeue_in_mid_training_changes_nothing(
     wait(lambda: step(study) >= 100, "the training is well under way", study)
     here.call("scontrol", "requeue", task)
     wait(lambda: states(study) == ["preempted"], "the cell is preempted", study)
-    assert 100 <= step(study) < 800
+    assert 100 <= step(study) < 500
     go_on(here, task, study)
     wait(lambda: states(study) == ["done"], "the cell is done", study)
     assert [one.outcome for one in claims(study)] == ["interrupted", "done"]
