@@ -106,6 +106,7 @@ class _Crew:
             while True:
                 self._reap()
                 began = time.monotonic()
+                self.study.refresh()  # another launch may have planned the grid anew
                 states = list(self.study.states())
                 self.board.show(states)
                 free = [cell for cell, state in states if self._free(state)]
