@@ -12,6 +12,7 @@ the next two, then four, and so on: so the order of the plan holds nearly, and n
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -22,6 +23,10 @@ from experiments.grid.states import OPEN
 from experiments.grid.study import Cell, Seen, Study, names
 
 FAILED = ("failed", "died")
+FEW = 1000
+"""Up to so many cells are listed anew for each that is taken; of more, what was untouched is remembered for a while."""
+REMEMBERED = 60.0
+TRIES = 12
 
 
 @dataclass
@@ -42,6 +47,9 @@ class Taker:
     _claimed: set[str] = field(default_factory=set, init=False)
     _ended: dict[str, str] = field(default_factory=dict, init=False)
     _cancelled: set[str] = field(default_factory=set, init=False)
+    _untouched: list[Cell] = field(default_factory=list, init=False)
+    _plan: list[Cell] | None = field(default=None, init=False)
+    _listed: float = field(default=0.0, init=False)
 
     def take(self) -> tuple[Cell, Claim] | None:
         """Claim the first cell that is free: untouched and interrupted ones, then those whose worker is gone, then
@@ -50,6 +58,8 @@ class Taker:
         None when every cell is done, in somebody's hands, given up under this launch, or waits for another.
         """
         self.study.refresh()
+        if taken := self._remembered():
+            return taken
         self._look_around()
         return (
             self._first(self._free(), self._claim)
@@ -94,6 +104,23 @@ class Taker:
         path = self.study.path
         self._claimed, self._ended = names(path / "claims"), told(self.study)
         self._cancelled = {file.partition(".")[0] for file in names(path / "cancelled")}
+        self._plan, self._listed = self.study.cells, time.monotonic()
+        taken = self._claimed | self._cancelled if len(self._plan) > FEW else None
+        self._untouched = [c for c in self._plan if c.hash not in taken and not c.needs] if taken is not None else []
+
+    def _remembered(self) -> tuple[Cell, Claim] | None:
+        """One of many cells that were untouched at the last listing, if that is not long ago and few tries find one."""
+        if self._plan is not self.study.cells or time.monotonic() - self._listed > REMEMBERED:
+            return None
+        for window in (2**power for power in range(TRIES)):
+            if not self._untouched:
+                return None
+            cell = self._untouched.pop(self.luck.randrange(min(window, len(self._untouched))))
+            if (self.study.path / "cancelled" / f"{cell.hash}.json").exists():
+                continue
+            if held := self._claim(cell):
+                return cell, held
+        return None
 
     def _free(self) -> Iterator[Cell]:
         """Cells that can be claimed without another look."""
