@@ -76,12 +76,15 @@ def job(study: Study) -> str:
 def go_on(cluster: Any, task: str, study: Study) -> None:
     """End the two minutes for which SLURM holds a task back that was requeued, and wait until it runs."""
 
-    def runs() -> bool:
-        told = cluster.call("squeue", "--noheader", "--array", "--format=%T", f"--jobs={task}").strip()
-        if told == "PENDING":
-            cluster.call("scontrol", "update", f"JobId={task}", "StartTime=now")
-        return told == "RUNNING"
+    def state() -> str:
+        return cluster.call("squeue", "--noheader", "--array", "--format=%T", f"--jobs={task}").strip()
 
+    def runs() -> bool:
+        if state() == "PENDING":
+            cluster.call("scontrol", "update", f"JobId={task}", "StartTime=now")
+        return state() == "RUNNING"
+
+    wait(lambda: state() == "PENDING", f"{task} is back in the queue", study)
     wait(runs, f"{task} runs again", study)
 
 
@@ -217,6 +220,7 @@ def test_at_the_time_limit_a_cell_goes_on_in_the_next_job(plan: Plan, here: Any)
     before = step(study)
     (saved,) = checkpoints.steps(study.run(study.cells[0]).checkpoints)
     assert saved == before
+    wait(lambda: here.call("squeue", "--noheader", "--format=%T") == "PENDING\n", "it is back in the queue", study)
     here.call("scontrol", "update", f"JobId={task}", "TimeLimit=120")
     go_on(here, task, study)
     wait(lambda: step(study) > before, "the cell goes on from there", study)
