@@ -150,3 +150,9 @@ def test_fixed_draws_of_dropping_are_ones_where_none_are_given():
     assert given_.cycle("step", 7).tolist() == [2]
     assert given_.has("drop")
     assert not given_.has("noise")
+
+
+def test_given_noise_comes_in_the_dtype_asked_for():
+    given_ = Draws(0, 0, torch.arange(3)).given(noise=torch.ones(3, 2))
+    assert given_.normal("noise", (3, 2), torch.float64).dtype == torch.float64
+    assert given_.normal("noise", (3, 2)).dtype == torch.float32
