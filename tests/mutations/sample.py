@@ -7,8 +7,8 @@ Started in the repository's root. Prints the share killed with Wilson's 95 % int
 survivors with what was changed; `mutmut show NAME` tells of one again.
 
 mutmut makes the mutants, all in one copy of each file, and knows which tests call which function. Running them is ours:
-pytest collects once, and a process is forked from there for each mutant, its tests in order of their duration: collecting
-anew, as `mutmut run` does, takes longer than most mutants live.
+pytest collects once, and a process is forked from there for each mutant, its tests in order of their duration, since to
+collect anew, as `mutmut run` does, takes longer than most mutants live.
 """
 
 from __future__ import annotations
