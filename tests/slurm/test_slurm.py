@@ -79,9 +79,13 @@ def go_on(cluster: Any, task: str, study: Study) -> None:
     def state() -> str:
         return cluster.call("squeue", "--noheader", "--array", "--format=%T", f"--jobs={task}").strip()
 
+    told = -math.inf
+
     def runs() -> bool:
-        if state() == "PENDING":
+        nonlocal told
+        if state() == "PENDING" and time.monotonic() - told > 10:  # told again and again, SLURM never comes to start it
             cluster.call("scontrol", "update", f"JobId={task}", "StartTime=now")
+            told = time.monotonic()
         return state() == "RUNNING"
 
     wait(lambda: state() == "PENDING", f"{task} is back in the queue", study)

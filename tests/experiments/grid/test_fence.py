@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -84,13 +85,13 @@ def test_wherever_a_run_loses_the_right_to_write_it_writes_no_more(
         trainer__trackers=["csv", "tensorboard"], trainer__sample_every=6, ema__profiles=[0.1],
         evaluation__steps=[1], evaluation__num=16, evaluation__metrics=["frechet_distance"],
     )  # fmt: skip
-    asked, found = 0, dict[str, tuple[bytes, int]]()
+    questions, found = itertools.count(), dict[str, tuple[bytes, int]]()
 
     def fence() -> None:
-        nonlocal asked, found
-        asked += 1
-        if asked > place:
-            if asked == place + 1:
+        nonlocal found
+        number = next(questions)  # threads that write ask too
+        if number >= place:
+            if number == place:
                 for thread in threading.enumerate():  # a write that was allowed comes to its end
                     if thread.name in ("files", "checkpoint") and thread is not threading.current_thread():
                         thread.join(10)
