@@ -92,17 +92,24 @@ def test_wherever_a_run_loses_the_right_to_write_it_writes_no_more(
         number = next(questions)  # threads that write ask too
         if number >= place:
             if number == place:
-                if threading.current_thread() is not threading.main_thread():
-                    time.sleep(0.5)  # a write that was allowed comes to its end
-                for thread in threading.enumerate():
-                    if thread.name in ("files", "checkpoint") and thread is not threading.current_thread():
-                        thread.join(10)
+                settle()
                 found = content(run.path)
             raise ClaimLost("another has it")
 
     with pytest.raises(ClaimLost):
         execute(run, fence=fence)
+    settle()
     assert content(run.path) == found
+
+
+def settle() -> None:
+    """Let writes that were allowed come to their end: those of the threads, and in a thread the main one's."""
+    if threading.current_thread() is not threading.main_thread():
+        time.sleep(0.5)
+        return
+    for thread in threading.enumerate():
+        if thread.name in ("files", "checkpoint"):
+            thread.join(10)
 
 
 def test_a_checkpoint_that_may_not_be_written_leaves_what_another_gathers_alone(tmp_path: Path) -> None:
