@@ -38,7 +38,7 @@ report: $(USE_STAMP)
 	$(REPORT) studies/$(GRID) --out report
 
 test: $(DEV_STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 chaos: $(DEV_STAMP)
 	CHAOS=20 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/experiments/chaos

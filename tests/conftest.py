@@ -20,11 +20,3 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep the tests that share a module's fixture on one worker: what it trains is trained once."""
-    if isinstance(item, pytest.Function) and item.get_closest_marker("xdist_group") is None:
-        shared = [each for name in item.fixturenames for each in item._fixtureinfo.name2fixturedefs.get(name, ())]
-        if any(fixture.scope == "module" for fixture in shared):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))

@@ -27,7 +27,7 @@ from experiments.training import checkpoints
 from experiments.training.throughput import MACHINE
 
 Plan = Callable[..., Study]
-pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.usefixtures("here")]
+pytestmark = pytest.mark.usefixtures("here")
 
 WALL_CLOCK = {f"train/{name}" for name in MACHINE}
 ONE = {"product": {"objective": ["shortcut"]}}
