@@ -23,7 +23,7 @@ INSTALL := $(BIN)/python -m pip install --quiet -c constraints.txt
 REPORT = $(BIN)/python -P -m experiments.report
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ablation report test chaos mutations mutmut lint format constraints
+.PHONY: help demo ablation report test chaos chaos-grid scale mutations mutmut lint format constraints
 
 help:
 	@sed -n '/^#  /s/^#  //p' Makefile

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from experiments import claims
 from experiments.files import write_json
-from experiments.grid import claims
 from experiments.grid.hints import forget, note, told
 from experiments.grid.states import CellState
 from experiments.grid.study import Cell, Study

@@ -25,9 +25,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from experiments import claims
 from experiments.errors import UserError
 from experiments.files import read_json, write_json
-from experiments.grid import claims
 from experiments.grid.states import OPEN, CellState, state_of
 from experiments.runs import Run
 

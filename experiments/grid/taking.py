@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from experiments import code
-from experiments.grid.claims import Claim, bury, claim, clock, latest
+from experiments.claims import Claim, bury, claim, clock, latest
 from experiments.grid.hints import forget, note, told
 from experiments.grid.states import OPEN
 from experiments.grid.study import Cell, Seen, Study, names

@@ -21,9 +21,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from experiments import claims
+from experiments.claims import Claim, ClaimLost, Heartbeat
 from experiments.errors import Ended, Interrupted, RunFailed, UserError
-from experiments.grid import claims
-from experiments.grid.claims import Claim, ClaimLost, Heartbeat
 from experiments.grid.hints import note
 from experiments.grid.orders import Cancelled
 from experiments.grid.study import Cell, Study

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from experiments.claims import claim
 from experiments.config import ConfigError
 from experiments.errors import UserError
 from experiments.grid.board import Board
-from experiments.grid.claims import claim
 from experiments.grid.launchers.slurm import arrays, commands
 from experiments.grid.launchers.slurm.launcher import Slurm
 from experiments.grid.launchers.slurm.submissions import read

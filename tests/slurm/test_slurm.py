@@ -13,11 +13,11 @@ import pytest
 import torch
 from rich.console import Console
 
+from experiments.claims import Claimed, history
 from experiments.cli.cells import cancel_submitted
 from experiments.execute import execute
 from experiments.grid import orders
 from experiments.grid.board import Board
-from experiments.grid.claims import Claimed, history
 from experiments.grid.launchers.slurm import submissions
 from experiments.grid.launchers.slurm.launcher import Slurm
 from experiments.grid.planning import configure

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from experiments.claims import Claim, claim, history
 from experiments.errors import RunFailed
 from experiments.grid import orders, worker
-from experiments.grid.claims import Claim, claim, history
 from experiments.grid.launchers.slurm import task
 from experiments.grid.study import Cell, Study
 from experiments.stopping import Stop

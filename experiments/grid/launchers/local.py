@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import IO, ClassVar
 
+from experiments.claims import bury
 from experiments.errors import Interrupted, RunFailed
 from experiments.grid.board import Board
-from experiments.grid.claims import bury
 from experiments.grid.hints import note, told
 from experiments.grid.launchers.devices import devices, devices_asked
 from experiments.grid.states import OPEN, CellState

@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
+from experiments.claims import history
 from experiments.execute import execute
 from experiments.files import read_json
-from experiments.grid.claims import history
 from experiments.grid.language import read_grid
 from experiments.grid.planning import configure, prepare
 from experiments.grid.study import Study

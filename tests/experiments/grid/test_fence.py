@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from experiments.claims import ClaimLost, history
 from experiments.execute import execute
-from experiments.grid.claims import ClaimLost, history
 from experiments.grid.language import read_grid
 from experiments.grid.planning import prepare
 from experiments.grid.study import Study

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from experiments.claims import history
 from experiments.errors import RunFailed
 from experiments.grid.board import Board
-from experiments.grid.claims import history
 from experiments.grid.launchers import local
 from experiments.grid.launchers.local import Local
 from experiments.grid.orders import cancel, retry

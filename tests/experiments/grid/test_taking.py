@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from experiments.claims import claim
 from experiments.grid import taking
-from experiments.grid.claims import claim
 from experiments.grid.hints import note
 from experiments.grid.orders import cancel
 from experiments.grid.study import Study

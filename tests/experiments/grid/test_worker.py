@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from experiments.claims import STALE_AFTER, Claim, Heartbeat, claim, history
 from experiments.errors import RunFailed
 from experiments.grid import worker
-from experiments.grid.claims import STALE_AFTER, Claim, Heartbeat, claim, history
 from experiments.grid.study import Cell, Study
 from experiments.grid.taking import Taker
 from experiments.stopping import Stop

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
+from experiments.claims import INHERITED, ClaimLost, claim
 from experiments.console import Reporter
 from experiments.errors import Interrupted, RunFailed, UserError
-from experiments.grid.claims import INHERITED, ClaimLost, claim
 from experiments.runs import Run
 from experiments.stopping import Stop
 from experiments.training import fit, heartbeat, step

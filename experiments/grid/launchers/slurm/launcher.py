@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from experiments.claims import claim
 from experiments.errors import UserError
 from experiments.grid.board import Board
-from experiments.grid.claims import claim
 from experiments.grid.launchers.slurm import commands, resources, script, submissions
 from experiments.grid.launchers.slurm.arrays import arrays
 from experiments.grid.launchers.slurm.script import Array

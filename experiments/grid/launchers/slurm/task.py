@@ -14,9 +14,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from experiments import claims
 from experiments.errors import Ended, Interrupted, RunFailed, UserError
 from experiments.files import write_json
-from experiments.grid import claims
 from experiments.grid.hints import note
 from experiments.grid.study import Cell, Study
 from experiments.grid.taking import Taker
