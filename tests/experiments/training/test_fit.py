@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from experiments import runs
 from experiments.console import Reporter
 from experiments.errors import Interrupted, RunFailed, UserError
 from experiments.execute import execute
@@ -195,6 +197,22 @@ def test_a_full_disk_is_reported_and_the_last_checkpoint_stays(
     assert execute(run) == 3
     assert "disk" in run.status["message"]
     assert final_state(run)["step"] == 4
+
+
+def test_a_disk_that_takes_no_status_either_is_reported(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, full = make_run(), OSError(28, "No space left on device")
+    interrupted(run, 5)
+    with monkeypatch.context() as patch:
+        for place, name in ((checkpoints, "write_tensors"), (runs, "write_json")):
+            patch.setattr(place, name, Mock(side_effect=full))
+        assert execute(run, progress="lines") == 3
+    said = " ".join(capsys.readouterr().err.split())
+    assert "No space left on device" in said
+    assert "The last checkpoint is intact" in said
+    assert final_state(run)["step"] == 5
+    assert execute(run) == 0
 
 
 def test_a_child_goes_on_from_its_parent_under_its_own_identity(make_run: MakeRun) -> None:
