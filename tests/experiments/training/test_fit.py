@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -197,6 +198,17 @@ def test_a_full_disk_is_reported_and_the_last_checkpoint_stays(
     assert execute(run) == 3
     assert "disk" in run.status["message"]
     assert final_state(run)["step"] == 4
+
+
+def test_a_run_that_died_after_its_last_checkpoint_leaves_no_more_than_any_other(make_run: MakeRun) -> None:
+    run = make_run(trainer__keep_checkpoints=2)
+    fit(run, stop=Stop(), reporter=QUIET)
+    kept = checkpoints.steps(run.checkpoints)
+    assert kept == [12, 8]
+    shutil.copytree(checkpoints.folder(run.checkpoints, 8), checkpoints.folder(run.checkpoints, 4))
+    (run.checkpoints / ".step-000000012.left").mkdir()
+    assert execute(run) == 0
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["step-000000008", "step-000000012"]
 
 
 def test_a_disk_that_takes_no_status_either_is_reported(
