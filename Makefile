@@ -3,8 +3,8 @@
 #   make ablation   the larger grid, raw and averaged weights       (about 19 minutes on two cores)
 #   make report     write report/ again from what has been run      (GRID=name, quickstart by default)
 #   make test | lint | format
-#   make chaos      kill 20 trainings at random and at chosen moments; all must end as if nothing had been (15 minutes)
-#   make chaos-grid kill the launcher and the workers of grids 20 times; likewise                         (6 minutes)
+#   make chaos      kill 20 trainings at random and at chosen moments; all must end as if nothing had been (12 minutes)
+#   make chaos-grid kill the launcher and the workers of grids 20 times; likewise                         (3 minutes)
 #   make scale      10,000 cells under 1,000 sleeping workers: none lost, none run twice                  (4 minutes)
 #   make mutations  plant faults one at a time; the tests must notice each; renews docs/mutations.md      (3 minutes)
 #   make mutmut     a random sample of the mutants of objectives/ against its tests; SIZE=400 SEED=0      (1 hour)
