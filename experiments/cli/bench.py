@@ -13,15 +13,15 @@ app = typer.Typer(help="Measure costs as ratios to a baseline in the same proces
 
 
 @app.command()
-def overhead(pairs: int = 25, threads: int = 2) -> None:
-    """A step of `fewstep train` against a bare loop with the same data, AdamW, clipping and EMA."""
+def overhead(pairs: int = 25) -> None:
+    """A step of `fewstep train` against a bare loop with the same data, AdamW, clipping and EMA: processor time."""
     import statistics
 
     from rich.console import Console
 
     from experiments.bench.overhead import measure
 
-    for case in measure(pairs=pairs, threads=threads):
+    for case in measure(pairs=pairs):
         _print("fewstep train against a bare loop", [case.steps])
         bare = statistics.median(case.steps.baseline)
         parts = [f"{part} {1000 * s:.2f} ms ({s / bare:.1%})" for part, s in case.parts.items()]

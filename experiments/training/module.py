@@ -106,6 +106,10 @@ class TrainingModule(LightningModule):
         self.window.append({"loss": mean.detach(), **loss.logs, **told})
         return mean
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Lightning's; a batch for the CPU is there already, and looking through it costs 0.2 % of a step of 50 ms."""
+        return batch if device.type == "cpu" else super().transfer_batch_to_device(batch, device, dataloader_idx)
+
     def _draws(self, batch_idx: int) -> Draws:
         """The randomness of this micro-batch, by the positions of its rows in the global batch."""
         trainer = self.config.trainer
