@@ -4,18 +4,24 @@ t = 0 is data and t = 1 is noise; z_t = a(t)·x + b(t)·ε; w = 1 means no guida
 """
 
 from objectives.base import Loss, Needs, Network, Objective
+from objectives.consistency_training import ConsistencyTraining
 from objectives.draws import Draws, FixedDraws
 from objectives.flow_matching import FlowMatching, formulation
 from objectives.guidance import Guidance
+from objectives.mean_flow import MeanFlow
 from objectives.sampling import sample
+from objectives.scm import SCM
 from objectives.shortcut import Shortcut
 
 __all__ = [
+    "SCM",
+    "ConsistencyTraining",
     "Draws",
     "FixedDraws",
     "FlowMatching",
     "Guidance",
     "Loss",
+    "MeanFlow",
     "Needs",
     "Network",
     "Objective",

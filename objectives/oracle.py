@@ -7,12 +7,16 @@ import math
 import torch
 from torch import Tensor
 
+from objectives import exact
 from objectives.base import Network, Objective
 from objectives.condition import Condition
+from objectives.consistency_training import ConsistencyTraining
 from objectives.flow_matching import FlowMatching
 from objectives.heads import Velocity
 from objectives.heads.base import rows
+from objectives.mean_flow import MeanFlow
 from objectives.paths import Path
+from objectives.scm import SCM
 from objectives.shortcut import Shortcut
 
 
@@ -110,13 +114,20 @@ class GaussianMixture:
         """The exact network: the raw output that the objective's head asks for.
 
         For flow matching the head's reading of (E[x|z], E[ε|z]). For a shortcut model its own fixed point: at the
-        finest label the instantaneous velocity, at a coarser one the mean over the finest Euler steps in it.
+        finest label the instantaneous velocity, at a coarser one the mean over the finest Euler steps in it. For
+        MeanFlow the mean velocity, for consistency models the flow's end, by numerical integration.
 
         Raises:
             ValueError: an objective whose fixed point is not known here.
         """
         if isinstance(objective, Shortcut):
             return self._shortcut(objective)
+        if isinstance(objective, MeanFlow):
+            return exact.mean_flow(self, objective)
+        if isinstance(objective, ConsistencyTraining):
+            return exact.consistency_training(self, objective)
+        if isinstance(objective, SCM):
+            return exact.scm(self, objective)
         if isinstance(objective, FlowMatching):
             return self._flow(objective)
         raise ValueError(f"the oracle knows no network of {type(objective).__name__}")

@@ -9,7 +9,17 @@ from __future__ import annotations
 import pytest
 import torch
 
-from objectives import Draws, FlowMatching, Guidance, Shortcut, formulation, sample
+from objectives import (
+    SCM,
+    ConsistencyTraining,
+    Draws,
+    FlowMatching,
+    Guidance,
+    MeanFlow,
+    Shortcut,
+    formulation,
+    sample,
+)
 from objectives.densities import Beta, CosMap, LogitNormal, Mixture, Mode, Shifted, Uniform
 from objectives.heads import Data
 from objectives.oracle import GaussianMixture
@@ -26,6 +36,9 @@ OBJECTIVES = [
     FlowMatching(time=Shifted(), weighting=DensityWeight()),
     Shortcut(),
     Shortcut(label="zero", teacher="online"),
+    MeanFlow(),
+    ConsistencyTraining(),
+    SCM(),
 ]
 
 

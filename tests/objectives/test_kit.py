@@ -6,7 +6,7 @@ import re
 
 from hypothesis import strategies as st
 
-from objectives import FlowMatching, Shortcut, formulation
+from objectives import SCM, ConsistencyTraining, FlowMatching, MeanFlow, Shortcut, formulation
 from objectives.conformance import (
     DensityConformance,
     HeadConformance,
@@ -97,3 +97,37 @@ class TestShortcut(ObjectiveConformance):
         return st.builds(
             Shortcut, M=st.just(64), k=st.sampled_from((0.5, 1 / 3, 0.25)), label=st.sampled_from(("finest", "zero"))
         )
+
+
+class TestMeanFlow(ObjectiveConformance):
+    steps = 2
+    rows = 6_000
+
+    def objectives(self):
+        return st.builds(MeanFlow, ratio=st.sampled_from((1.0, 0.75, 0.25)), p=st.sampled_from((0.0, 1.0)))
+
+    def unweighted(self):
+        return st.builds(MeanFlow, ratio=st.sampled_from((1.0, 0.75, 0.25)), p=st.just(0.0))
+
+
+class TestConsistencyTraining(ObjectiveConformance):
+    steps = 1
+    rows = 4_000
+
+    def objectives(self):
+        return st.builds(ConsistencyTraining, distance=st.sampled_from(("pseudo_huber", "square")))
+
+    def unweighted(self):
+        """At so many levels that what is left of the gradient at a finite number is below what is seen."""
+        return st.just(ConsistencyTraining(s0=20_000, s1=20_000, distance="square"))
+
+
+class TestSCM(ObjectiveConformance):
+    steps = 2
+    rows = 4_000
+
+    def objectives(self):
+        return st.builds(SCM, warmup=st.sampled_from((0.0, 0.1)), normalised=st.booleans(), learned=st.booleans())
+
+    def unweighted(self):
+        return st.builds(SCM, warmup=st.just(0.0), normalised=st.just(False), learned=st.booleans())
