@@ -24,7 +24,7 @@ class Needs:
     Args:
         step: the network is told the step's length d.
         teacher: whose outputs the targets are made of.
-        jvp: forward-mode derivatives of the network.
+        jvp: forward-mode derivatives of the network, which `objectives.tangents.along` takes.
         pairs: batches that carry their own noise.
         labels: conditions that hold a class label.
     """

@@ -196,15 +196,6 @@ def _ema(config: Config) -> Iterator[Fault]:
             yield Fault(("evaluation", "weights"), f"given {weights!r}; {told} (0.05,0.10 are EDM2's)")
 
 
-def _recomputation(config: Config) -> Iterator[Fault]:
-    if config.trainer.activation_checkpointing and build_cached(config.objective).needs.jvp:
-        yield Fault(
-            ("trainer", "activation_checkpointing"),
-            f"{config.objective.label} takes forward-mode derivatives, which a recomputed block does not give: "
-            "only false is allowed",
-        )
-
-
 def _trainer(config: Config) -> Iterator[Fault]:
     for name in config.trainer.trackers:
         try:
@@ -234,6 +225,5 @@ CHECKS: Mapping[Callable[[Config], Iterator[Fault]], tuple[str, ...]] = {
     _ema: ("ema", "objective", "evaluation"),
     _trainer: ("trainer",),
     _name: ("name",),
-    _recomputation: ("trainer", "objective"),
 }
 """Every check, and the sections that its verdict depends on: equal sections need no second look."""

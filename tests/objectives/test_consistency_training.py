@@ -68,7 +68,7 @@ def test_the_residual_vanishes_at_the_exact_function_along_the_flow():
 
 def test_the_expected_gradient_goes_to_zero_as_the_levels_multiply():
     """E[residual·feature] at the exact f falls faster than the residual does: by O(1/N²) for O(1/N)."""
-    data, rows = mixture(), 60_000
+    data, rows = mixture(), 30_000
     draws = Draws(1, 0, torch.arange(rows))
     x = data.sample(draws.uniform("component", (rows,)), draws.normal("data", (rows, 2), torch.float64))
     shares = []
@@ -79,7 +79,7 @@ def test_the_expected_gradient_goes_to_zero_as_the_levels_multiply():
         loss = objective.loss(lambda z, t, c, net=network, p=theta: net(z, t, c) + p, x, None, draws)
         (gradient,) = torch.autograd.grad(loss.per_sample.sum(), theta)
         shares.append(float(gradient.mean(0).norm() / gradient.std(0).norm()))
-    assert shares[1] < 0.03
+    assert shares[1] < 0.04
     assert shares[0] > 3 * shares[1]
 
 

@@ -51,7 +51,7 @@ def _marginal(objective, x, draws):
 def test_the_residual_vanishes_at_the_exact_mean_velocity(flow):
     """With the marginal velocity in place of ε − x the loss is zero, row by row; with the conditional one it is not."""
     objective = MeanFlow(flow, ratio=1.0, p=0.0)
-    network = exact.mean_flow(mixture(), objective, steps=200)
+    network = exact.mean_flow(mixture(), objective, steps=100)
     x, draws = _batch()
     mean, fixed = _marginal(objective, x, draws)
     assert float(objective.loss(network, mean, None, fixed).per_sample.max().sqrt()) < 1e-8
@@ -71,19 +71,19 @@ def test_a_derivative_with_a_part_left_out_is_not_zero_there(fault, monkeypatch)
     x, draws = _batch()
     mean, fixed = _marginal(objective, x, draws)
     monkeypatch.setattr(module, "along", planted)
-    loss = objective.loss(exact.mean_flow(mixture(), objective), mean, None, fixed)
+    loss = objective.loss(exact.mean_flow(mixture(), objective, steps=8), mean, None, fixed)
     assert float(loss.per_sample.max().sqrt()) > 1e-2
 
 
 def test_the_exact_network_takes_any_step_at_once():
     """The mean velocity that the tests rest on is the flow map's, which is integrated otherwise."""
     objective, data = MeanFlow(), mixture()
-    network = exact.mean_flow(data, objective, steps=200)
+    network = exact.mean_flow(data, objective, steps=100)
     z, draws = _batch()
     t = draws.uniform("time", (ROWS,), torch.float64)
     d = t * draws.uniform("end", (ROWS,), torch.float64)
     moved = z - d[:, None] * objective.velocity(network, z, t, None, d)
-    torch.testing.assert_close(moved, data.flow_map(objective.path, z, t, t - d), rtol=0, atol=1e-8)
+    torch.testing.assert_close(moved, data.flow_map(objective.path, z, t, t - d, steps=200), rtol=0, atol=1e-8)
 
 
 def test_the_target_is_the_difference_quotients():
@@ -146,7 +146,7 @@ OTHER = GaussianMixture(-ONE.means, ONE.stds, ONE.weights)
 BOTH = GaussianMixture(torch.cat((ONE.means, OTHER.means)), torch.cat((ONE.stds, OTHER.stds)), ONE.weights.repeat(2))
 
 
-def _classes(objective, w, steps=100):
+def _classes(objective, w, steps=80):
     """The exact u of two classes guided by w, and of none unguided, by integration along the guided field."""
     path = objective.path
 
@@ -235,8 +235,8 @@ def test_sampling_takes_equal_steps_and_tells_their_length(steps):
 
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_few_steps_of_the_exact_network_meet_the_data(steps):
-    noise = Draws(3, 0, torch.arange(4000)).normal("noise", (4000, 2), torch.float64)
-    network = exact.mean_flow(mixture(), MeanFlow(), steps=32)
+    noise = Draws(3, 0, torch.arange(3000)).normal("noise", (3000, 2), torch.float64)
+    network = exact.mean_flow(mixture(), MeanFlow(), steps=16)
     out = sample(MeanFlow(), network, noise, None, steps=steps)
     assert uniformity(to_uniforms(mixture(), out), 6) > 1e-4
 
