@@ -17,7 +17,7 @@ class Trig(Path):
 
     Their angle is πt/2 and their noise z is σ_data·ε. The noise-to-signal ratio is σ = σ_data·tan(πt/2), so that the
     path is the variance-exploding one turned into an angle; it ends where σ is sigma_max. The grid is uniform from
-    there, the prior σ_data·noise. Source: Lu and Song 2024 (sCM), §3.
+    there, the prior σ_data·sin(πt_max/2)·noise. Source: Lu and Song 2024 (sCM), §3.
 
     Args:
         sigma_data: standard deviation that the data are taken to have.
@@ -58,4 +58,4 @@ class Trig(Path):
         return 2 * (torch.log(self.a(t)) - torch.log(self.b(t)))
 
     def prior(self, noise: Tensor) -> Tensor:
-        return self.sigma_data * noise
+        return self.sigma_data * math.sin(0.5 * math.pi * self.t_max) * noise

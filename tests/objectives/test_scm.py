@@ -157,7 +157,7 @@ def test_sampling_goes_to_the_data_and_back_with_fresh_noise(steps):
     draws = Draws(3, 0, torch.arange(4))
     noise = draws.normal("noise", (4, 2), torch.float64)
     out, nfe = sample(objective, network, noise, None, steps=steps, draws=draws, return_nfe=True)
-    z, theta = 0.5 * noise, torch.linspace(math.atan(160), 0, steps + 1, dtype=torch.float64)
+    z, theta = 0.5 * math.sin(math.atan(160)) * noise, torch.linspace(math.atan(160), 0, steps + 1, dtype=torch.float64)
     for i in range(steps):
         z = theta[i].cos() * z - theta[i].sin() * 0.5 * network(z / 0.5, (2 / math.pi * theta[i]).expand(4))
         if i < steps - 1:
