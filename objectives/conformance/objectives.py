@@ -32,6 +32,8 @@ class _Perturbed:
         self.theta = torch.zeros(rows, dimensions + 2, dimensions, dtype=torch.float64, requires_grad=True)
 
     def __call__(self, z: Tensor, t: Tensor, *rest: Tensor | None) -> Tensor:
+        if not torch.is_grad_enabled():  # a target, perhaps of some of the rows: θ is zero
+            return self.network(z, t, *rest)
         features = torch.cat((torch.ones_like(z[:, :1]), torch.tanh(t)[:, None], torch.tanh(z)), dim=1)
         return self.network(z, t, *rest) + (features[:, :, None] * self.theta).sum(1)
 
