@@ -23,7 +23,7 @@ INSTALL := $(BIN)/python -m pip install --quiet -c constraints.txt
 REPORT = $(BIN)/python -P -m experiments.report
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ablation report test chaos mutations mutmut lint format constraints
+.PHONY: help demo ablation report test chaos chaos-grid scale mutations mutmut lint format constraints
 
 help:
 	@sed -n '/^#  /s/^#  //p' Makefile
@@ -38,7 +38,7 @@ report: $(USE_STAMP)
 	$(REPORT) studies/$(GRID) --out report
 
 test: $(DEV_STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 chaos: $(DEV_STAMP)
 	CHAOS=20 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/experiments/chaos

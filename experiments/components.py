@@ -43,4 +43,5 @@ def build(config: Config, *, lay_out: bool = False) -> Components:
 
 def _one_by_one(backbone: nn.Module) -> bool:
     """Whether :meth:`Backbone.initial_value` tells all that there is to set in a backbone."""
-    return type(backbone).initialise is Backbone.initialise and not any(True for _ in backbone.buffers())
+    own = isinstance(backbone, Backbone) and type(backbone).initialise is Backbone.initialise
+    return own and not any(True for _ in backbone.buffers())

@@ -28,7 +28,7 @@ LAYOUT = frozenset(
     (
         "__get__", "__getitem__", "chunk", "contiguous", "detach", "dim", "empty", "expand", "flatten", "new_empty",
         "permute", "promote_types", "reshape", "size", "split", "squeeze", "to", "transpose", "unbind", "unflatten",
-        "unsqueeze", "view", "view_as", "zeros",
+        "unsqueeze", "view", "view_as",
     )
 )  # fmt: skip
 """Functions that torch lays out quickly by itself, and that cost nothing."""
@@ -118,6 +118,10 @@ def _cat(parts: Any, dim: int = 0) -> Laid:
     return parts[0].new_empty(shape), 0
 
 
+def _filled(*size: Any, **options: Any) -> Laid:
+    return torch.empty(*size, **options), 0
+
+
 KNOWN: Mapping[Any, Callable[..., Laid]] = {
     F.linear: _linear,
     F.scaled_dot_product_attention: _attention,
@@ -125,4 +129,6 @@ KNOWN: Mapping[Any, Callable[..., Laid]] = {
     F.embedding: _embedding,
     torch.arange: _arange,
     torch.cat: _cat,
+    torch.ones: _filled,
+    torch.zeros: _filled,
 }

@@ -37,6 +37,12 @@ def write(file: Path, weights: Mapping[str, Tensor], facts: Mapping[str, str]) -
         raise
 
 
+def sweep(folder: Path) -> None:
+    """Remove what interrupted writes into ``folder`` left behind. No write may be under way."""
+    for left in folder.glob(".*.safetensors.*"):
+        left.unlink(missing_ok=True)
+
+
 def facts(file: Path) -> dict[str, str]:
     """What the header says, without reading the tensors; {} where there is no such file or no header."""
     from safetensors import SafetensorError, safe_open

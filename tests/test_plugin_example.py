@@ -86,9 +86,10 @@ def author(tmp_path_factory: pytest.TempPathFactory) -> Author:
 def other(tmp_path: Path) -> Callable[..., Author]:
     """With a package that has a fault in it."""
 
-    def make(*change: str) -> Author:
+    def make(*changes: tuple[str, str, str]) -> Author:
         one = Author(tmp_path)
-        one.change(*change)
+        for change in changes:
+            one.change(*change)
         one.install()
         return one
 
@@ -147,24 +148,22 @@ def test_what_does_not_fit_is_refused_before_training(author: Author) -> None:
     assert sorted(author.work.rglob("*")) == before
 
 
-def test_a_module_that_is_missing_is_named_and_hinders_nothing_else(other: Callable[..., Author]) -> None:
-    broken = other("pyproject.toml", "fewstep_chord.power:Power", "fewstep_chord.powers:Power")
-    listed, power, chord = broken.fewstep(["list", "densities"], ["describe", "density=power"], ["list", "paths"])
+def test_a_module_that_is_missing_or_fails_is_named_and_hinders_nothing_else(other: Callable[..., Author]) -> None:
+    broken = other(
+        ("pyproject.toml", "fewstep_chord.power:Power", "fewstep_chord.powers:Power"),
+        (f"{SOURCE}/chord.py", "from torch import Tensor", "from torch import Tensor\n1 / 0"),
+    )
+    describe = (["describe", plugin] for plugin in ("density=power", "path=chord", "head=gap"))
+    listed, power, chord, gap = broken.fewstep(["list"], *describe)
     assert "fewstep_chord.powers:Power has no docstring" in listed[1]
-    assert (listed[0], power[0], chord[0]) == (0, 2, 0)
+    assert (listed[0], power[0], chord[0], gap[0]) == (0, 2, 2, 0)
     for words in ("density 'power'", "fewstep_chord.powers:Power", "from fewstep-chord", "No module named"):
         assert words in power[2]
-
-
-def test_a_module_that_fails_is_named(other: Callable[..., Author]) -> None:
-    broken = other(f"{SOURCE}/power.py", "from torch import Tensor", "from torch import Tensor\n1 / 0")
-    ((code, _, err),) = broken.fewstep(["describe", "density=power"])
-    assert code == 2
-    assert "from fewstep-chord) cannot be imported: ZeroDivisionError" in err
+    assert "from fewstep-chord) cannot be imported: ZeroDivisionError" in chord[2]
 
 
 def test_a_fault_in_its_code_is_not_called_ours(other: Callable[..., Author]) -> None:
-    broken = other(f"{SOURCE}/antithetic.py", "(both[0] + both[1])", "(both[0] + both[2])")
+    broken = other((f"{SOURCE}/antithetic.py", "(both[0] + both[1])", "(both[0] + both[2])"))
     ((code, _, err),) = broken.fewstep(["train", "objective=antithetic", *TINY])
     assert code == 1
     assert "IndexError" in err

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from experiments.grid import claims
+from experiments import claims
 from experiments.grid.board import Board
 from experiments.grid.language import read_grid
 from experiments.grid.launchers.local import Local

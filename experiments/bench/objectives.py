@@ -1,4 +1,7 @@
-"""What each objective costs per training step: its passes through the network, counted and timed, and all the rest."""
+"""What each objective costs per training step: its passes through the network, counted and timed, and all the rest.
+
+Times are the process's processor time, on one thread by default: what else the machine does is not in them.
+"""
 
 from __future__ import annotations
 
@@ -84,19 +87,19 @@ class Case:
         objective.loss(network, self.x, self.condition, draws, teacher=teacher).per_sample.mean().backward()
 
     def seconds(self, objective: Objective, network: Network, teacher: Network) -> Callable[[], float]:
-        """A function that takes ``steps`` steps and returns the seconds for each."""
+        """A function that takes ``steps`` steps and returns the processor seconds for each."""
         count = 0
         parameters = list(network.parameters()) if isinstance(network, nn.Module) else []
 
         def run() -> float:
             nonlocal count
-            started = time.perf_counter()
+            started = time.process_time()
             for _ in range(self.steps):
                 count += 1
                 for parameter in parameters:
                     parameter.grad = None
                 self.gradients(objective, network, teacher, count)
-            return (time.perf_counter() - started) / self.steps
+            return (time.process_time() - started) / self.steps
 
         return run
 
@@ -153,10 +156,11 @@ def measure(case: Case, chosen: dict[str, Objective], *, pairs: int) -> Iterator
     for name, objective in chosen.items():
         baseline, network = case.network(flow), case.network(objective)
         teacher = EMA(network, 0.999)
-        step = case.seconds(objective, network, teacher)
+        step, free = case.seconds(objective, network, teacher), Free(case.x)
         whole = paired(name, case.seconds(flow, baseline, baseline), step, pairs=pairs)
-        free = Free(case.x)
-        rest = paired(name, step, case.seconds(objective, free, free), pairs=pairs)
+        alone = case.seconds(objective, free, free)
+        alone()
+        rest = Paired(name, whole.candidate, tuple(alone() for _ in whole.candidate))
         passes = case.passes(objective)
         yield Cost(name, passes, passes.units / unit, whole, rest)
 

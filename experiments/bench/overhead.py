@@ -111,9 +111,8 @@ def _bare(given: dict[str, Any], data: Synthetic | None, steps: int) -> float:
         x, noise = rows["x"], torch.randn(rows["x"].shape)
         t = torch.sigmoid(torch.randn(batch))
         time_column = t.reshape(-1, *[1] * (x.ndim - 1))
-        loss = (
-            (network((1 - time_column) * x + time_column * noise, t, rows.get("condition")) - (noise - x)).square().mean()
-        )
+        raw = network((1 - time_column) * x + time_column * noise, t, rows.get("condition"))
+        loss = (raw - (noise - x)).square().mean()
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(weights, 1.0, foreach=True)

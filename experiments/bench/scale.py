@@ -22,11 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments import code
-from experiments.grid import claims
-from experiments.grid.claims import Heartbeat
+from experiments import claims, code
+from experiments.claims import Heartbeat
+from experiments.grid.hints import note
 from experiments.grid.study import Cell, Study
-from experiments.grid.taking import Taker, note
+from experiments.grid.taking import Taker
 
 PROCESSES = 8
 COMMAND = (sys.executable, "-P", "-m", "experiments.bench.scale")

@@ -149,7 +149,7 @@ def _grid(name: str, overrides: list[str] | None, out: Path | None, *, smoke: bo
         file = shipped
     grid = vary_base(read_grid(file), overrides or [])
     if smoke:
-        grid = cut(grid)
+        grid = vary_base(cut(grid), overrides or [])  # again: what is asked for wins over what is cut
     return grid, Study(out or Path("studies", grid.name))
 
 

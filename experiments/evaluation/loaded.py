@@ -21,7 +21,7 @@ from experiments.evaluation.sheets import sheet, write_png
 from experiments.runs import Run
 from experiments.training import checkpoints
 from experiments.training.export import file_of
-from experiments.training.module import check_architecture
+from experiments.training.module import check_fits
 from experiments.training.posthoc import reconstruct
 from experiments.weights import DamagedWeights, read
 from objectives import Guidance
@@ -46,16 +46,16 @@ class LoadedRun(Edits):
         if found.path is None:
             raise UserError(f"{run.path} has no whole checkpoint yet: train it first (fewstep resume {run.path}).")
         parts = build(self.config)
+        kept = averages.names(self.config.ema)
+        check_fits(parts.backbone, parts.objective, len(kept), found.state, str(found.path))
         self.data, self.objective = parts.data, parts.objective.to(self.device)
         self.objective.load_state_dict(found.state["objective"])
         self._network = parts.backbone.to(self.device).eval().requires_grad_(False)
         self._weights: dict[str, Any] = {"raw": found.state["backbone"]}
-        kept = averages.names(self.config.ema)
         self._weights |= dict(zip(kept, found.state["emas"], strict=True))
         if kept:
             self._weights["ema"] = found.state["emas"][0]
         self._made: tuple[str, dict[str, torch.Tensor]] | None = None
-        check_architecture(self._network, self._weights["raw"], str(found.path))
         self.step: int = found.state["step"]
 
     def network(self, weights: Weights = "ema") -> torch.nn.Module:

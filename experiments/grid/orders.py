@@ -16,11 +16,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from experiments import claims
 from experiments.files import write_json
-from experiments.grid import claims
+from experiments.grid.hints import forget, note, told
 from experiments.grid.states import CellState
-from experiments.grid.study import Cell, Study, names
-from experiments.grid.taking import note
+from experiments.grid.study import Cell, Study
 from experiments.stopping import Stop
 
 REMOVED = "removed from the grid"
@@ -46,8 +46,7 @@ def cancel(study: Study, cells: Iterable[Cell], why: str) -> list[Cell]:
 def strangers(study: Study) -> list[Cell]:
     """What is being worked on or queued here and is not in the plan (any more), from the claims and the submissions."""
     seen = study.look()
-    ended = {name.partition(".")[0] for name in names(study.path / "ended")}
-    busy = {hash for hash in seen.claimed if not hash.startswith(".")} - ended | seen.submitted.keys()
+    busy = {hash for hash in seen.claimed if not hash.startswith(".")} - told(study).keys() | seen.submitted.keys()
     runs = {run.rpartition("-")[2]: run for run in seen.runs}
     found = [
         Cell(runs.get(hash, hash), hash, runs.get(hash, hash), "", "", "", "", 0, 0, {})
@@ -85,7 +84,7 @@ def _retry(study: Study, cell: Cell, state: CellState, cancelled: bool) -> bool:
     if not claims.retry(study.claims(cell)):
         return cancelled
     for word in ("failed", "died"):
-        (study.path / "ended" / f"{cell.hash}.{word}").unlink(missing_ok=True)
+        forget(study, cell, word)
     note(study, cell, "retried")
     return True
 

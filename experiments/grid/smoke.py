@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,21 +35,25 @@ def smoke(grid: Grid) -> Grid:
     """
     layers = Layers(grid.base)
     forced = {**SETTINGS, **grid.smoke}
+    chosen = [_covering(replace(block, seeds=block.seeds[:1]).points(layers)) for block in grid.blocks]
+    cut = [[_cut(point, layers, forced) for point in points] for points in chosen]
+    everywhere = _everywhere([point for points in cut for point in points])
+    base = grid.base.override(everywhere, "--smoke")
     marks = dict(grid.blocks[0].marks)
     blocks: list[Block] = []
-    for block in grid.blocks:
-        points = replace(block, seeds=block.seeds[:1]).points(layers)
+    for block, points in zip(grid.blocks, cut, strict=True):
         place = (*block.place, "cells")
         cells: list[Mapping[str, Any]] = []
-        for point in _distinct(_covering(points), layers, forced):
+        for point in {repr(sorted(layers.settings(point).items())): point for point in points}.values():
             told = (*place, str(len(cells)))
             marks |= {(*told, key): mark for key, mark in point.sources.items() if mark is not None}
-            cells.append(dict(point.values))
+            cells.append({key: value for key, value in point.values.items() if key not in everywhere})
         blocks.append(
             Block(block.name, cells=cells, after={name: [] for name in block.after}, marks=marks, place=block.place)
         )
     resources = {name: replace(one, match=[]) for name, one in grid.resources.items() if name == DEFAULT}
-    return replace(grid, name=f"{grid.name}{SUFFIX}", blocks=tuple(blocks), resources=resources, smoke={})
+    name = f"{grid.name}{SUFFIX}"
+    return replace(grid, name=name, base=base, blocks=tuple(blocks), resources=resources, smoke={})
 
 
 def _covering(points: Sequence[Combination]) -> list[Combination]:
@@ -64,18 +68,27 @@ def _covering(points: Sequence[Combination]) -> list[Combination]:
     return [points[index] for index in sorted(chosen)]
 
 
-def _distinct(points: Sequence[Combination], layers: Layers, forced: Mapping[str, Any]) -> list[Combination]:
-    """The points with what is forced on them, each that is left different once."""
-    found: dict[str, Combination] = {}
-    for point in points:
-        values = {key: value for key, value in point.values.items() if not _under(key, forced)}
+def _cut(point: Combination, layers: Layers, forced: Mapping[str, Any]) -> Combination:
+    """A point with what is forced on it."""
+    values = {key: value for key, value in point.values.items() if not _under(key, forced)}
+    if "evaluation.steps" not in forced:
         steps = seen(layers.settings(point), "evaluation.steps")
-        fewest = {"evaluation.steps": [min(map(int, steps))] if isinstance(steps, list) else steps}
-        cut = replace(point, values={**values, **forced, **{k: v for k, v in fewest.items() if k not in forced}})
-        found.setdefault(repr(sorted(layers.settings(cut).items())), cut)
-    return list(found.values())
+        values["evaluation.steps"] = [min(map(int, steps))] if isinstance(steps, list) else steps
+    return replace(point, values={**values, **forced})
 
 
-def _under(key: str, forced: Mapping[str, Any]) -> bool:
-    """Whether a key is one of those that are forced, or stands below one."""
-    return any(f"{key}.".startswith(f"{other}.") for other in forced)
+def _everywhere(points: Sequence[Combination]) -> dict[str, Any]:
+    """The values that all points share and that may stand in the base: no point says anything above or below them."""
+    first, *others = points
+    keys = {key for point in points for key in point.values}
+    return {
+        key: value
+        for key, value in first.values.items()
+        if all(key in point.values and point.values[key] == value for point in others)
+        and not any(key != other and (_under(key, [other]) or _under(other, [key])) for other in keys)
+    }
+
+
+def _under(key: str, others: Iterable[str]) -> bool:
+    """Whether a key is one of the others, or stands below one."""
+    return any(f"{key}.".startswith(f"{other}.") for other in others)

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.grid.claims import Claimed
+from experiments.claims import Claimed
 
 STATES = ("running", "stalled", "failed", "preempted", "interrupted", "queued", "pending", "cancelled", "done")
 OPEN = ("stalled", "preempted", "interrupted", "queued", "pending")

@@ -25,9 +25,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from experiments import claims
 from experiments.errors import UserError
 from experiments.files import read_json, write_json
-from experiments.grid import claims
 from experiments.grid.states import OPEN, CellState, state_of
 from experiments.runs import Run
 
@@ -117,10 +117,11 @@ class Study:
         assert self.plan is not None, "open() has looked"
         return self.plan.get("resources", {})
 
-    def base(self, cell: Cell) -> dict[str, Any]:
-        """What the cell's overrides are laid over: its grid's base."""
+    @property
+    def base(self) -> dict[str, Any]:
+        """What the cells' overrides are laid over: the study's base configuration."""
         assert self.plan is not None, "open() has looked"
-        return self.plan.get("bases", {}).get(cell.grid, self.plan["base"])
+        return self.plan["base"]
 
     def write_plan(self, cells: list[Cell], **facts: Any) -> None:
         """Replace cells.json; ``facts`` are what the cells were planned from (``base``) and for (``resources``)."""
@@ -176,20 +177,23 @@ class Study:
         if cell.hash in self._done:
             return self._done[cell.hash]
         seen = seen or self.look(cell, *self.needed(cell))
-        run = self.run(cell)
-        done = run.done if cell.run in seen.runs else None
-        if done is not None and cell.evaluation in done.get("evaluations", ()):
-            state = CellState("done", step=cell.max_steps, code=done.get("code"))
-            self._done[cell.hash] = state
-            return state
+        if cell.run in seen.runs and self.is_done(cell):
+            return self._done[cell.hash]
         history = tuple(claims.history(self.claims(cell), seen.now)) if cell.hash in seen.claimed else ()
-        status = run.status if cell.run in seen.runs else {"state": "pending", "step": 0}
+        status = self.run(cell).status if cell.run in seen.runs else {"state": "pending", "step": 0}
         state = state_of(
             history, status, cancelled=seen.cancelled.get(cell.hash), submitted=seen.submitted.get(cell.hash)
         )
         if cell.needs and state.state in OPEN and (missing := self._missing(cell, seen)):
             return replace(state, message=missing, ready=False)
         return state
+
+    def is_done(self, cell: Cell) -> bool:
+        """Whether the cell's run is finished and evaluated as the plan asks, whatever else may be said of it."""
+        done = None if cell.hash in self._done else self.run(cell).done
+        if done is not None and cell.evaluation in done.get("evaluations", ()):
+            self._done[cell.hash] = CellState("done", step=cell.max_steps, code=done.get("code"))
+        return cell.hash in self._done
 
     def _missing(self, cell: Cell, seen: Seen) -> str | None:
         """What a cell waits for; None where all that it needs is done."""

@@ -1,10 +1,9 @@
 """How a worker finds a cell that is free, in a few operations however many cells and workers there are.
 
-Two listings say almost all: ``claims/`` has a folder for each cell that anybody ever reached for, and ``ended/`` a file
-``HASH.WORD`` for each whose last claim ended, where WORD is its outcome, or the key of its evaluation if it is done. A
-cell in neither is free; so is one that was interrupted; one that is done needs no look. ``ended/`` is a hint and no
-authority: who takes a cell asks the claims, states are read from the claims and the runs, and a launcher puts right
-what does not agree with them (a run that somebody has removed, say).
+Listings say almost all: ``claims/`` has a folder for each cell that anybody ever reached for, and ``ended/`` a hint for
+each whose last claim ended (:mod:`experiments.grid.hints`). A cell in neither is free; so is one that was interrupted;
+one that is done needs no look. Hints are no authority: who takes a cell asks its claims, states are read from claims
+and runs, and a launcher puts right what does not agree with them.
 
 Many workers that start together would all reach for the same first cell. Who comes too late takes one at random out of
 the next two, then four, and so on: so the order of the plan holds nearly, and nobody waits for long.
@@ -13,16 +12,21 @@ the next two, then four, and so on: so the order of the plan holds nearly, and n
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from experiments import code
-from experiments.grid.claims import Claim, bury, claim, latest
+from experiments.claims import Claim, bury, claim, clock, latest
+from experiments.grid.hints import forget, note, told
 from experiments.grid.states import OPEN
 from experiments.grid.study import Cell, Seen, Study, names
 
 FAILED = ("failed", "died")
-WORDS = ("interrupted", *FAILED, "retried")
+FEW = 1000
+"""Up to so many cells are listed anew for each that is taken; of more, what was untouched is remembered for a while."""
+REMEMBERED = 60.0
+TRIES = 12
 
 
 @dataclass
@@ -41,8 +45,11 @@ class Taker:
     job: str | None = None
     luck: random.Random = field(default_factory=random.Random)
     _claimed: set[str] = field(default_factory=set, init=False)
-    _ended: set[str] = field(default_factory=set, init=False)
+    _ended: dict[str, str] = field(default_factory=dict, init=False)
     _cancelled: set[str] = field(default_factory=set, init=False)
+    _untouched: list[Cell] = field(default_factory=list, init=False)
+    _plan: list[Cell] | None = field(default=None, init=False)
+    _listed: float = field(default=0.0, init=False)
 
     def take(self) -> tuple[Cell, Claim] | None:
         """Claim the first cell that is free: untouched and interrupted ones, then those whose worker is gone, then
@@ -51,25 +58,13 @@ class Taker:
         None when every cell is done, in somebody's hands, given up under this launch, or waits for another.
         """
         self.study.refresh()
+        if taken := self._remembered():
+            return taken
         self._look_around()
-        begun, failed = list[Cell](), list[Cell]()
-
-        def free() -> Iterator[Cell]:
-            for cell in self.study.cells:
-                if f"{cell.hash}.json" in self._cancelled:
-                    continue
-                word = self._word(cell) if cell.hash in self._claimed else "untouched"
-                if word is None:
-                    begun.append(cell)
-                elif word in FAILED:
-                    failed.append(cell)
-                elif word != cell.evaluation and self._ready(cell):
-                    yield cell
-
         return (
-            self._first(free(), self._claim)
-            or self._first(iter(begun), self._look_and_claim)
-            or self._first(iter(failed), self._look_and_claim)
+            self._first(self._free(), self._claim)
+            or self._first(self._silent(), self._look_and_claim)
+            or self._first(iter(self._claimed_and(*FAILED)), self._look_and_claim)
         )
 
     def take_this(self, cell: Cell) -> tuple[Cell, Claim] | None:
@@ -107,11 +102,49 @@ class Taker:
 
     def _look_around(self) -> None:
         path = self.study.path
-        self._claimed, self._ended, self._cancelled = (names(path / what) for what in ("claims", "ended", "cancelled"))
+        self._claimed, self._ended = names(path / "claims"), told(self.study)
+        self._cancelled = {file.partition(".")[0] for file in names(path / "cancelled")}
+        self._plan, self._listed = self.study.cells, time.monotonic()
+        taken = self._claimed | self._cancelled if len(self._plan) > FEW else None
+        self._untouched = [c for c in self._plan if c.hash not in taken and not c.needs] if taken is not None else []
 
-    def _word(self, cell: Cell) -> str | None:
-        """How a claimed cell's last claim ended, by the hints; None where there is none."""
-        return next((word for word in (cell.evaluation, *WORDS) if f"{cell.hash}.{word}" in self._ended), None)
+    def _remembered(self) -> tuple[Cell, Claim] | None:
+        """One of many cells that were untouched at the last listing, if that is not long ago and few tries find one."""
+        if self._plan is not self.study.cells or time.monotonic() - self._listed > REMEMBERED:
+            return None
+        for window in (2**power for power in range(TRIES)):
+            if not self._untouched:
+                return None
+            cell = self._untouched.pop(self.luck.randrange(min(window, len(self._untouched))))
+            if (self.study.path / "cancelled" / f"{cell.hash}.json").exists():
+                continue
+            if held := self._claim(cell):
+                return cell, held
+        return None
+
+    def _free(self) -> Iterator[Cell]:
+        """Cells that can be claimed without another look."""
+        claimed, ended, cancelled = self._claimed, self._ended, self._cancelled
+        for cell in self.study.cells:
+            hash = cell.hash
+            if hash in claimed and ended.get(hash, "") in ("", cell.evaluation, *FAILED):
+                continue
+            if hash not in cancelled and self._ready(cell):
+                yield cell
+
+    def _silent(self) -> Iterator[Cell]:
+        """Cells whose claim has not ended, and whose owner does not look alive."""
+        begun = self._claimed_and(None)
+        now = clock(self.study.path / "claims") if begun else 0.0
+        for cell in begun:
+            last = latest(self.study.claims(cell), now)
+            if last is None or not last.live:
+                yield cell
+
+    def _claimed_and(self, *words: str | None) -> list[Cell]:
+        """Cells that somebody has reached for, of which this is the hint."""
+        hashes = {hash for hash in self._claimed - self._cancelled if self._ended.get(hash) in words}
+        return [cell for cell in self.study.cells if cell.hash in hashes]
 
     def _ready(self, cell: Cell) -> bool:
         return not cell.needs or self.study.ready(cell, self.study.look(cell, *self.study.needed(cell)))
@@ -147,20 +180,13 @@ class Taker:
         held = claim(folder, job=self.job, launch=self.launch, code=code.version())
         if held is None:
             return None
-        if word := self._word(cell):
-            (self.study.path / "ended" / f"{cell.hash}.{word}").unlink(missing_ok=True)
-        if self.study.state(cell).state == "done":
+        if word := self._ended.get(cell.hash):
+            forget(self.study, cell, word)
+        if self.study.is_done(cell):
             held.end("released", "was done already")
             note(self.study, cell, cell.evaluation)
             return None
         return held
-
-
-def note(study: Study, cell: Cell, word: str) -> None:
-    """Leave the hint that a cell's last claim has ended."""
-    folder = study.path / "ended"
-    folder.mkdir(exist_ok=True)
-    (folder / f"{cell.hash}.{word}").touch()
 
 
 def put_right(study: Study) -> None:
@@ -169,12 +195,12 @@ def put_right(study: Study) -> None:
     A hint that calls a cell done which is not is taken back; a worker that died between finishing a run and saying so
     in its claim is spoken for.
     """
-    told = names(study.path / "ended")
+    hints = told(study)
     for cell, state in study.states():
-        hint = f"{cell.hash}.{cell.evaluation}"
-        if state.state != "done" and hint in told:
-            (study.path / "ended" / hint).unlink(missing_ok=True)
-        elif state.state == "done" and hint not in told:
+        done = hints.get(cell.hash) == cell.evaluation
+        if state.state != "done" and done:
+            forget(study, cell, cell.evaluation)
+        elif state.state == "done" and not done:
             last = latest(study.claims(cell))
             if last is not None and last.dead:
                 bury(study.claims(cell), last.owner["pid"], "its worker died when all was done", "done")

@@ -80,8 +80,9 @@ class Files:
     def submit(self, write: Callable[[], object]) -> None:
         """Begin to ``write``, which must have its own copies; waits for what was submitted before."""
         self.wait()
-        self._thread = threading.Thread(target=self._run, args=(write,), name="files", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, args=(write,), name="files", daemon=True)
+        thread.start()
+        self._thread = thread  # not before: the thread that writes a checkpoint may be waiting
 
     def wait(self) -> None:
         """Wait until everything is written."""

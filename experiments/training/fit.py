@@ -14,6 +14,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 
 from datamodules.order import TrainingOrder
+from experiments import weights
 from experiments.components import Components, build
 from experiments.config import Config
 from experiments.console import Reporter
@@ -26,10 +27,9 @@ from experiments.stopping import Stop
 from experiments.trackers.base import Tracker
 from experiments.trackers.chosen import chosen
 from experiments.trackers.fenced import Fenced
-from experiments.training import callbacks, checkpoints
+from experiments.training import callbacks, checkpoints, export, snapshots
 from experiments.training.activations import Activations
 from experiments.training.background import Files
-from experiments.training.export import Best
 from experiments.training.guard import Guard, go_back
 from experiments.training.health import Health
 from experiments.training.laid_out import LaidOutModule
@@ -37,9 +37,12 @@ from experiments.training.module import TrainingModule
 from experiments.training.precision import LIGHTNING
 from experiments.training.ranks import Ranks
 from experiments.training.saving import Save
-from experiments.training.snapshots import TakeSnapshots
 from experiments.training.spikes import RollBack
 
+QUIET = (
+    ".*in eval mode.*", ".*does not have many workers.*", ".*tensorboardX.*", ".*LeafSpec.*", ".*`srun` command.*"
+)  # fmt: skip
+"""Lightning's warnings that mean nothing here."""
 SHEET = 64  # images on the sheet that trackers get
 
 
@@ -91,6 +94,8 @@ def _train(
     trackers: list[Tracker] = []  # rank 0's alone, and only the trainer knows which rank this is
     trainer = _trainer(config, last - first, [*_callbacks(run, parts, trackers, stop, reporter), *extra])
     if trainer.is_global_zero:
+        for folder in (export.FOLDER, snapshots.FOLDER):
+            weights.sweep(run.path / folder)
         trackers += [Fenced(tracker, run) for tracker in chosen(config.trainer.trackers)]
         for tracker in trackers:
             tracker.open(run, first_step=first)
@@ -133,7 +138,7 @@ def _trainer(config: Config, steps: int, callbacks: list[Callback]) -> Trainer:
     """Lightning's trainer without what we do ourselves: loggers, checkpoints, progress bar, samplers."""
     settings = config.trainer
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for text in (".*in eval mode.*", ".*does not have many workers.*", ".*tensorboardX.*", ".*LeafSpec.*"):
+    for text in QUIET:
         warnings.filterwarnings("ignore", text)
     return Trainer(
         accelerator=settings.accelerator,
@@ -174,7 +179,7 @@ def _strategy(config: Config) -> str | Strategy:
 
 def _callbacks(run: Run, parts: Components, trackers: list[Tracker], stop: Stop, reporter: Reporter) -> list[Callback]:
     config, files = run.config, Files()
-    best = Best(run, files)
+    best = export.Best(run, files)
 
     def report(step: int, values: dict[str, float]) -> None:
         if "loss" in values:
@@ -183,12 +188,12 @@ def _callbacks(run: Run, parts: Components, trackers: list[Tracker], stop: Stop,
     def losses(module: TrainingModule, check: callbacks.Check) -> dict[str, float]:
         networks: dict[str, Any] = {"raw": module.backbone} | ({"ema": module.emas[0]} if len(module.emas) else {})
         values: dict[str, float] = {}
-        for weights, network in networks.items():
+        for name, network in networks.items():
             found = validation_losses(
                 module.objective, network, parts.data, device=module.device, world=True, check=check
             )
-            values[f"validation/loss_{weights}"] = sum(found) / len(found)
-            values |= {f"validation/loss_{weights}_t{i}": value for i, value in enumerate(found)}
+            values[f"validation/loss_{name}"] = sum(found) / len(found)
+            values |= {f"validation/loss_{name}_t{i}": value for i, value in enumerate(found)}
         best.offer(module, values)
         return values
 
@@ -209,6 +214,6 @@ def _callbacks(run: Run, parts: Components, trackers: list[Tracker], stop: Stop,
         callbacks.Record(run, trackers, report),
         callbacks.Validate(losses, ranks, trackers, report),
         callbacks.Picture(pixels, ranks, trackers),
-        TakeSnapshots(run, files),
+        snapshots.TakeSnapshots(run, files),
         Save(run, ranks, trackers, files),
     ]

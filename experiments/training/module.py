@@ -194,9 +194,7 @@ class TrainingModule(LightningModule):
 
     def restore(self, state: Mapping[str, Any], source: str) -> None:
         """Go on from a checkpoint; a :class:`UserError` that lists the differences if it is another network's."""
-        check_architecture(self.backbone, state["backbone"], source)
-        if len(state["emas"]) != len(self.emas):
-            raise UserError(f"{source} holds {len(state['emas'])} EMAs; the configuration asks for {len(self.emas)}.")
+        check_fits(self.backbone, self.objective, len(self.emas), state, source)
         self.backbone.load_state_dict(state["backbone"])
         self.objective.load_state_dict(state["objective"])
         for ema, weights in zip(self.emas, state["emas"], strict=True):
@@ -211,12 +209,15 @@ class TrainingModule(LightningModule):
         self._former_accumulate = state.get("accumulate", 1)
 
 
-def check_architecture(backbone: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
-    """Raise a :class:`UserError` that lists what differs between a network and a checkpoint's weights."""
-    lines = mismatches(backbone.state_dict(), weights)
-    if lines:
-        more = f"\n  … and {len(lines) - 10} more" if len(lines) > 10 else ""
-        raise UserError(
-            f"{source} is a checkpoint of another architecture than {type(backbone).__name__} as configured:\n  "
-            + "\n  ".join(lines[:10]) + more
-        )  # fmt: skip
+def check_fits(backbone: nn.Module, objective: nn.Module, emas: int, state: Mapping[str, Any], source: str) -> None:
+    """Raise a :class:`UserError` that lists what differs between what is configured and a checkpoint's content."""
+    for what, module, weights in (("architecture", backbone, "backbone"), ("objective", objective, "objective")):
+        lines = mismatches(module.state_dict(), state[weights])
+        if lines:
+            more = f"\n  … and {len(lines) - 10} more" if len(lines) > 10 else ""
+            raise UserError(
+                f"{source} is a checkpoint of another {what} than {type(module).__name__} as configured:\n  "
+                + "\n  ".join(lines[:10]) + more
+            )  # fmt: skip
+    if len(state["emas"]) != emas:
+        raise UserError(f"{source} holds {len(state['emas'])} averages; the configuration asks for {emas}.")

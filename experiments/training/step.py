@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.claims import INHERITED, inherited
 from experiments.console import Reporter
 from experiments.errors import Ended, Interrupted, RunFailed, UserError, failure_of
 from experiments.files import read_json, write_json
-from experiments.grid.claims import INHERITED, inherited
 from experiments.runs import Run
 from experiments.stopping import Stop
 from experiments.training import heartbeat

@@ -12,9 +12,6 @@ from experiments.flops import flops_per_sample, peak
 from experiments.training.module import TrainingModule
 
 GIB = 2**30
-WALL_CLOCK = ("steps_per_second", "images_per_second", "flops_utilisation", "memory_gib")
-"""The logged numbers that tell of the machine, and are others each time."""
-
 MACHINE = frozenset({"steps_per_second", "images_per_second", "flops_utilisation", "memory_gib"})
 """Logged numbers that tell of the machine and not of the training: they alone differ between equal runs."""
 

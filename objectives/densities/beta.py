@@ -83,7 +83,7 @@ def _table(density: Beta, device: torch.device) -> tuple[Tensor, Tensor]:
     from scipy import special
 
     alpha, beta = density.alpha, density.beta
-    logit_u = torch.linspace(-_REACH, _REACH, _KNOTS, dtype=torch.float64)
+    logit_u = torch.linspace(-_REACH, _REACH, _KNOTS, dtype=torch.float64, device="cpu")
     lower, upper = torch.sigmoid(logit_u).numpy(), torch.sigmoid(-logit_u).numpy()
     t = torch.from_numpy(special.betaincinv(alpha, beta, lower))
     rest = torch.from_numpy(special.betaincinv(beta, alpha, upper))

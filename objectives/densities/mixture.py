@@ -75,8 +75,8 @@ class Mixture(TimeDensity):
 @functools.lru_cache(maxsize=64)
 def _brackets(mixture: Mixture, device: torch.device) -> tuple[Tensor, Tensor]:
     """Times dense wherever either component is, ends included, and the mixture's cdf there; both rise."""
-    u = torch.sigmoid(torch.linspace(-_REACH, _REACH, _KNOTS, dtype=torch.float64))
-    ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    u = torch.sigmoid(torch.linspace(-_REACH, _REACH, _KNOTS, dtype=torch.float64, device="cpu"))
+    ends = torch.tensor([0.0, 1.0], dtype=torch.float64, device="cpu")
     times = torch.cat((mixture.first.quantile(u), mixture.second.quantile(u), ends)).unique()
     levels = mixture.cdf(times).cummax(0).values
     return times.to(device), levels.to(device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -32,7 +31,7 @@ class Shifted(TimeDensity):
     density: TimeDensity = _LOGIT_NORMAL
 
     def __post_init__(self) -> None:
-        if not 0.001 <= self.alpha <= 1000 or math.isnan(self.alpha):
+        if not 0.001 <= self.alpha <= 1000:
             raise ValueError(f"shifted takes an alpha in [0.001, 1000], got {self.alpha}")
 
     def quantile(self, u: Tensor) -> Tensor:

@@ -191,6 +191,13 @@ def test_the_largest_model_of_sd3_is_laid_out(capsys: Any) -> None:
     shards = {line.split("  ")[0]: line.split()[-1] for line in out.splitlines() if line.split()}
     assert float(shards["parameters"]) == pytest.approx(4 * count / 256 / 1e9, abs=0.01)
     assert float(shards["optimiser's moments"]) == pytest.approx(8 * count / 256 / 1e9, abs=0.01)
+    assert float(shards["gradients"]) == float(shards["averages, float32"]) == float(shards["parameters"])
+    block = 36 * width**2 + 30 * width + 2 * 2 * 64  # two streams; the last block has 13 width² less, for no context
+    rest = count - (d - 1) * block - (block - 13 * width**2)
+    assert float(shards["gathered weights and gradients"]) == pytest.approx(2 * 4 * (rest + 2 * block) / 1e9, abs=0.01)
+    assert float(shards["bfloat16 copies of the weights"]) == pytest.approx(2 * (rest + block) / 1e9, abs=0.01)
+    inputs = 16 * (16 * 16 + 154) * width * 2 * d  # of each block: 16 samples' tokens of the image and of the text
+    assert inputs / 1e9 < float(shards["activations (estimate)"]) < 2 * inputs / 1e9
     assert "yes" in out.splitlines()[-1]
     assert start(["describe", "--config", "sd3_8b", "--gpus", "8", "--gpu-memory", "40"]) == 0
     assert "no" in capsys.readouterr().out.splitlines()[-1].split()[-2:]

@@ -58,6 +58,14 @@ def test_quantiles_in_float32_are_float64s_rounded(density):
     torch.testing.assert_close(found, density.quantile(u.double()).float(), rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("density", [Beta(0.2, 0.2), Beta(90, 60), Mixture(Beta(90, 60), Mode(-1))])
+def test_densities_in_float32_are_float64s_rounded(density):
+    t = torch.tensor([1e-30, 0.001, 0.3, 0.6, 0.61, 0.999])
+    for function in (density.pdf, density.cdf):
+        assert function(t).dtype == torch.float32
+        torch.testing.assert_close(function(t), function(t.double()).float(), rtol=3e-7, atol=1e-36)
+
+
 @given(st.floats(-2, 2), st.floats(0.1, 2), st.floats(0.1, 10))
 def test_a_shifted_logit_normal_is_a_logit_normal(m, s, alpha):
     shifted, moved = Shifted(alpha, LogitNormal(m, s)), LogitNormal(m + math.log(alpha), s)

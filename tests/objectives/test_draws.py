@@ -75,9 +75,10 @@ def test_shapes_share_a_row_and_dtypes_agree():
 
 def test_uniforms_lie_inside_the_unit_interval():
     words = torch.tensor([0, 2**32 - 1])
-    values = ((words >> 9).float() + 0.5) * 2.0**-23
-    assert 0 < values[0] == 1 - values[1]
-    assert values[1] < 1
+    for dtype in (torch.float32, torch.float64):
+        values = module._unit(words, dtype)
+        assert values.dtype == dtype
+        assert values.tolist() == [2.0**-24, 1 - 2.0**-24]
 
 
 @pytest.mark.parametrize(("scale", "follows"), [(1.0, True), (1.05, False)])
@@ -126,3 +127,32 @@ def test_fixed_draws_give_what_they_were_given():
         draws.normal("noise", (4, 2))
     with pytest.raises(ValueError, match="no 'step'"):
         draws.cycle("step", 7)
+
+
+def test_a_seeds_numbers_stay_what_they_are():
+    """Runs made before are comparable with runs made after only as long as equal draws are equal."""
+    draws = Draws(11, 3, torch.arange(2))
+    uniform = [[0.63173586, 0.82671267, 0.98406464, 0.65043324, 0.10629088],
+               [0.99100918, 0.46346444, 0.54758757, 0.66274983, 0.29455119]]  # fmt: skip
+    normal = [[-0.87728590, 1.05424881, 0.62608194], [-0.47739857, 1.10306919, -0.43314695]]
+    torch.testing.assert_close(draws.uniform("time", (2, 5)), torch.tensor(uniform), rtol=0, atol=1e-7)
+    torch.testing.assert_close(draws.normal("noise", (2, 3)), torch.tensor(normal), rtol=0, atol=1e-6)
+    assert draws.cycle("step", 7).tolist() == [3, 4]
+
+
+def test_fixed_draws_of_dropping_are_ones_where_none_are_given():
+    for draws, device in ((FixedDraws(), "cpu"), (FixedDraws(time=torch.zeros(3, device="meta")), "meta")):
+        ones = draws.uniform("drop", (3,), torch.float64)
+        assert (ones.device.type, ones.dtype, ones.shape) == (device, torch.float64, (3,))
+    assert FixedDraws().uniform("drop", (3,)).tolist() == [1.0, 1.0, 1.0]
+    given_ = FixedDraws(drop=torch.tensor([0.5]), step=torch.tensor([9.0]))
+    assert given_.uniform("drop", (1,), torch.float64).dtype == torch.float64
+    assert given_.cycle("step", 7).tolist() == [2]
+    assert given_.has("drop")
+    assert not given_.has("noise")
+
+
+def test_given_noise_comes_in_the_dtype_asked_for():
+    given_ = Draws(0, 0, torch.arange(3)).given(noise=torch.ones(3, 2))
+    assert given_.normal("noise", (3, 2), torch.float64).dtype == torch.float64
+    assert given_.normal("noise", (3, 2)).dtype == torch.float32

@@ -33,6 +33,7 @@ def test_the_papers_names_are_read_and_written(name, path, time, head):
     assert (objective.path, objective.time, objective.head) == (path, time, head)
     assert objective.notation == name
     assert formulation(f"  {name.upper()} ").notation == name
+    assert formulation(name.replace("-", "−").replace(",", " , ")).notation == name
     assert FlowMatching(**FlowMatching.from_notation(name)).notation == name
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import distributions as D
 
-from objectives import FlowMatching, formulation
+from objectives import FlowMatching, Shortcut, formulation
 from objectives.conformance.common import LEVEL, draws, mixture, to_uniforms, uniformity
 from objectives.oracle import GaussianMixture
 from objectives.paths import Straight, VarianceExploding
@@ -97,3 +97,21 @@ def test_wrong_mixtures_and_unknown_objectives_are_refused():
 
     with pytest.raises(ValueError, match="Other"):
         mixture().network(Other())
+
+
+def test_a_shortcuts_exact_network_takes_one_finest_step_for_each_that_its_label_holds():
+    data, shortcut = mixture(), Shortcut(M=32)
+    network, finest = data.network(shortcut), torch.full((ROWS,), 1 / 32, dtype=torch.float64)
+    t = 0.5 + 0.5 * T
+    here = data.velocity(Straight(), Z, t)
+    torch.testing.assert_close(network(Z, t, None, finest), here)
+    torch.testing.assert_close(network(Z, t), here)
+    after = data.velocity(Straight(), Z - here / 32, t - 1 / 32)
+    torch.testing.assert_close(network(Z, t, None, 2 * finest), (here + after) / 2)
+
+
+def test_weights_are_equal_where_none_are_given_and_need_not_add_up():
+    means, stds = mixture().means, mixture().stds
+    plain, scaled = GaussianMixture(means, stds), GaussianMixture(means, stds, torch.full((3,), 5.0))
+    torch.testing.assert_close(plain.log_prob(Z), scaled.log_prob(Z), rtol=1e-12, atol=0)
+    torch.testing.assert_close(plain.weights, torch.full((3,), 1 / 3, dtype=torch.float64), rtol=1e-12, atol=0)

@@ -205,6 +205,20 @@ def test_one_step_is_noise_minus_velocity():
     torch.testing.assert_close(sample(Shortcut(), _Recorder(), noise, None, steps=1), expected)
 
 
+def test_times_are_as_exact_as_the_data():
+    """In float64 the flow rows' times are the density's quantiles in float64, not float32's."""
+    network, shortcut = _Recorder(), Shortcut(flow=formulation("rf/lognorm(0.3,0.7)"))
+    x, draws = _batch(16)
+    loss = shortcut.loss(network, x, None, draws, teacher=_Recorder())
+    expected = shortcut.flow.times(draws.uniform("time", (16,), torch.float64))
+    flow_rows = torch.arange(16) % 4 != 0
+    torch.testing.assert_close(network.calls[0]["t"][flow_rows], expected[flow_rows], rtol=1e-14, atol=0)
+    assert loss.times is not None
+    assert loss.steps is not None
+    assert torch.equal(loss.times, network.calls[0]["t"])
+    assert torch.equal(loss.steps, network.calls[0]["step"])
+
+
 def test_validation_asks_for_the_finest_step():
     network, shortcut = _Recorder(), Shortcut()
     x, draws = _batch(6)

@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import IO, ClassVar
 
+from experiments.claims import bury
 from experiments.errors import Interrupted, RunFailed
 from experiments.grid.board import Board
-from experiments.grid.claims import bury
+from experiments.grid.hints import note, told
 from experiments.grid.launchers.devices import devices, devices_asked
 from experiments.grid.states import OPEN, CellState
 from experiments.grid.study import Cell, Study, names
-from experiments.grid.taking import note, put_right
+from experiments.grid.taking import put_right
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 WORKER = (sys.executable, "-P", "-m", "experiments.grid.worker")
@@ -105,6 +106,7 @@ class _Crew:
             while True:
                 self._reap()
                 began = time.monotonic()
+                self.study.refresh()  # another launch may have planned the grid anew
                 states = list(self.study.states())
                 self.board.show(states)
                 free = [cell for cell, state in states if self._free(state)]
@@ -186,11 +188,10 @@ class _Crew:
 
     def _cells_of(self, pid: int, how: str) -> Iterator[Cell]:
         """Write into the claims of a dead worker how they ended."""
-        claimed, hints = names(self.study.path / "claims"), names(self.study.path / "ended")
-        ended = {name.partition(".")[0] for name in hints}
+        claimed, ended = names(self.study.path / "claims"), told(self.study)
         for cell in self.study.cells:
             if cell.hash in claimed and cell.hash not in ended:
-                outcome = "done" if self.study.state(cell).state == "done" else "died"
+                outcome = "done" if self.study.is_done(cell) else "died"
                 if bury(self.study.claims(cell), pid, how, outcome):
                     note(self.study, cell, cell.evaluation if outcome == "done" else outcome)
                     yield cell

@@ -68,12 +68,19 @@ def ranks_of(process: subprocess.Popen[bytes]) -> list[int]:
         return []
 
 
-def kill_at_random(process: subprocess.Popen[bytes], luck: random.Random, longest: float) -> None:
-    """Kill one rank, or both, or the process that watches them, after a while."""
+def kill_at_random(process: subprocess.Popen[bytes], run: Run, luck: random.Random, longest: float) -> None:
+    """Kill one rank, or both, or the process that watches them, a while after the training has begun.
+
+    Most of a short run's time goes by before that, and a death then would prove little.
+    """
+    started = time.time()
+    while process.poll() is None and (run.status.get("heartbeat", 0) < started or run.status["state"] != "running"):
+        time.sleep(0.01)
     time.sleep(luck.uniform(0, longest))
     children = ranks_of(process)
-    victims = luck.choice([children[:1], children[1:], children, [process.pid], [process.pid, *children]])
-    print(f"killing {len(victims)} of {1 + len(children)} processes")
+    choices = [children[:1], children[1:], children, [process.pid], [process.pid, *children]]
+    victims = luck.choice([some for some in choices if some])
+    print(f"killing {len(victims)} of {1 + len(children)} processes at step {run.status['step']}")
     for victim in victims:
         try:
             os.kill(victim, signal.SIGKILL)
@@ -123,11 +130,10 @@ def scalars(run: Run) -> dict[str, list[tuple[int, float]]]:
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory, small_run: Callable[..., Run]) -> tuple[dict[str, Any], float]:
-    """What an undisturbed run comes to, and the seconds that it takes."""
+    """What an undisturbed run comes to, and the seconds that its steps take."""
     run = small_run(tmp_path_factory.mktemp("reference"), trainer__trackers=["csv", "tensorboard"], **SETTINGS)
-    started = time.monotonic()
     assert execute(run) == 0
-    return outcome(run), time.monotonic() - started
+    return outcome(run), run.status["training_seconds"]
 
 
 @pytest.mark.parametrize("number", range(DEATHS))
@@ -141,7 +147,7 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(
     for _ in range(1 if forced else luck.choice((1, 2))):
         process = start(run, FORCED[number] if forced else None)
         if not forced:
-            kill_at_random(process, luck, seconds)
+            kill_at_random(process, run, luck, 1.2 * seconds)
         assert process.wait(timeout=300) in ((3, -9) if forced else (0, 3, -9))
     assert execute(run) == 0
     found = outcome(run)

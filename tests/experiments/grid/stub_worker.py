@@ -7,9 +7,9 @@ import signal
 import sys
 import time
 
+from experiments.claims import Claim
 from experiments.errors import RunFailed
 from experiments.grid import worker
-from experiments.grid.claims import Claim
 from experiments.grid.study import Cell, Study
 from experiments.stopping import Stop
 

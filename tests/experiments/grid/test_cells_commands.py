@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from experiments.claims import claim
 from experiments.cli.app import start
-from experiments.grid.claims import claim
 from experiments.grid.study import Study
 
 MakeStudy = Callable[..., Study]

@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
+from experiments.claims import history
 from experiments.execute import execute
 from experiments.files import read_json
-from experiments.grid.claims import history
 from experiments.grid.language import read_grid
 from experiments.grid.planning import configure, prepare
 from experiments.grid.study import Study
@@ -29,8 +29,8 @@ from experiments.training.throughput import MACHINE
 
 KILLS = int(os.environ.get("CHAOS", "3"))
 JOBS = 2 if KILLS > 3 else 1
-STEPS = 1500 if KILLS > 3 else 300
-SEEDS = range(4 if KILLS > 3 else 1)
+STEPS = 500 if KILLS > 3 else 300
+SEEDS = range(2 if KILLS > 3 else 1)
 VICTIMS = ("worker", "launcher", "both")
 WALL_CLOCK = {f"train/{name}" for name in MACHINE}
 GRID = f"""

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from experiments.claims import LOOK_NOW, claim, history
 from experiments.grid import orders
-from experiments.grid.claims import LOOK_NOW, claim, history
+from experiments.grid.hints import note
 from experiments.grid.study import Study
-from experiments.grid.taking import Taker, note
+from experiments.grid.taking import Taker
 from experiments.stopping import Stop
 
 MakeStudy = Callable[..., Study]

@@ -2,18 +2,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from experiments.config import ConfigError
+from experiments.config import ConfigError, resolve
 from experiments.errors import UserError
 from experiments.grid import planning, sources
 from experiments.grid.language import Grid, read_grid
-from experiments.grid.planning import configure, plan, plan_key, prepare, vary_base
+from experiments.grid.planning import configure, plan, plan_key, prepare, survey, vary_base
 from experiments.grid.study import Study
+from experiments.grid.values import lay
 
-GRIDS = Path(__file__).parents[3] / "experiments" / "grids"
 SMALL = """
 name: small
 base:
@@ -116,9 +117,135 @@ def test_the_code_fingerprint_sees_a_changed_source(tmp_path: Path, monkeypatch:
     assert sources.code_fingerprint() != before
 
 
-@pytest.mark.parametrize(("name", "runs"), [("quickstart", 12), ("ablation", 18)])
-def test_shipped_grids_plan(name: str, runs: int) -> None:
-    assert len(plan(read_grid(GRIDS / f"{name}.yaml"))) == runs
+STAGES = """
+base:
+  data: points
+  backbone: {name: mlp, width: 16}
+  trainer: {max_steps: 5}
+  evaluation: {metrics: [frechet_distance]}
+seeds: [0, 1]
+grids:
+  teachers:
+    product: {backbone.width: [16, 32]}
+  students:
+    base: {objective: shortcut}
+    product: {backbone.width: [32, 16], objective.k: [0.5, 0.25]}
+    after: {teachers: [backbone, seed]}
+  last:
+    base: {objective: rf/cosmap}
+    after: students
+"""
+
+
+def test_cells_wait_for_those_that_agree_with_them(tmp_path: Path) -> None:
+    cells = plan(read(tmp_path, STAGES))
+    of = {cell.hash: cell for cell in cells}
+    students = [cell for cell in cells if cell.grid == "students"]
+    assert len(students) == 8
+    for cell in students:
+        (needed,) = (of[hash] for hash in cell.needs)
+        assert (needed.grid, needed.seed) == ("teachers", cell.seed)
+        assert needed.overrides["backbone.width"] == cell.overrides["backbone.width"]
+    assert [len(cell.needs) for cell in cells if cell.grid == "last"] == [8, 8]
+    assert not any(cell.needs for cell in cells if cell.grid == "teachers")
+    assert [cell.seed for cell in cells] == sorted(cell.seed for cell in cells)
+    assert students[0].name == "students: width=32 k=0.5 seed=0"
+
+
+def test_a_cell_without_a_teacher_is_refused_with_its_line(tmp_path: Path) -> None:
+    text = STAGES.replace("    base: {objective: shortcut}", "    base: {objective: shortcut}\n    seeds: [2]")
+    with pytest.raises(ConfigError, match=r"no cell of the grid teachers agrees in .*seed=.*grid.yaml:15"):
+        plan(read(tmp_path, text))
+
+
+def test_two_grids_may_share_a_cell_unless_one_of_them_waits(tmp_path: Path) -> None:
+    grids = "grids:\n  a: {product: {objective: [rf, shortcut]}}\n  b: {product: {objective: [rf]}}\n"
+    shared = SMALL.partition("product:")[0] + grids
+    assert [cell.name for cell in plan(read(tmp_path, shared))] == ["a: rf", "a: shortcut"]
+    with pytest.raises(UserError, match="are the same run"):
+        plan(read(tmp_path, shared.replace("[rf]}}", "[rf]}, after: a}")))
+
+
+def test_one_factor_that_comes_back_to_the_baseline_is_one_cell(tmp_path: Path) -> None:
+    text = SMALL.partition("product:")[0] + "one_at_a_time:\n  backbone.depth: [3, 2]\n  optimizer.lr: [1e-2, 2e-2]\n"
+    cells = plan(read(tmp_path, text))  # 3 and 1e-3 are defaults of plugins, which no file says
+    default = configure({"data": "points", "backbone": "mlp"}, {}).backbone.arguments["depth"]
+    assert {cell.overrides.get("backbone.depth", default) for cell in cells} == {2, 3, default}
+    assert len(cells) == len({cell.hash for cell in cells}) == 1 + len({2, 3} - {default}) + 2
+
+
+def test_a_cell_asks_for_the_first_class_that_fits_it_or_its_grids_own(tmp_path: Path) -> None:
+    classes = """
+resources:
+  wide: {match: {backbone.width: {">=": 32}}, gpus: 2}
+  coupled: {match: [{objective: shortcut, seed: 1}], cpus: 4}
+  own: {cpus: 1}
+"""
+    text = STAGES.replace("    after: students", "    after: students\n    resources: own") + classes
+    grid = read(tmp_path, text)
+    assert grid.asks() == {"wide": {"gpus": 2}, "coupled": {"cpus": 4}, "own": {"cpus": 1}}
+    for cell in plan(grid):
+        width = cell.overrides.get("backbone.width", 16)
+        expected = "wide" if width >= 32 else "coupled" if (cell.objective, cell.seed) == ("shortcut", 1) else "default"
+        assert cell.resources == ("own" if cell.grid == "last" else expected)
+    with pytest.raises(
+        ConfigError, match=r"no such value of objective in this grid 'shortcat'; did you mean 'shortcut'"
+    ):
+        plan(read(tmp_path, text.replace("objective: shortcut, seed", "objective: shortcat, seed")))
+
+
+@pytest.mark.parametrize("text", [
+    SMALL.replace("mlp, width: 16", "mlp, width: 0"),
+    SMALL.replace("[rf,", "[shortcut,").replace("max_steps: 5", "max_steps: 5, batch_size: 6"),
+    SMALL.replace("metrics", "metrcs"),
+    SMALL + "zip: {evaluation.steps: [[1], [1000]], trainer.batch_size: [8, 16]}\n",
+    SMALL.replace("[rf,", "[shortcut,") + "zip: {evaluation.steps: [[1], [1000]], trainer.batch_size: [8, 16]}\n",
+])  # fmt: skip
+def test_cells_are_checked_as_if_each_stood_alone(tmp_path: Path, text: str) -> None:
+    """The same hashes, names and faults as from resolving every cell by itself."""
+    grid = read(tmp_path, text)
+    faults: list[str] = []
+    hashes: list[str] = []
+    for point in grid.combinations():
+        try:
+            config = resolve(lay(grid.base, point.values, point.sources))
+            hashes.append(config.run_name)
+        except ConfigError as error:
+            faults += map(str, error.faults)
+    if not faults:
+        assert sorted(cell.run for cell in plan(grid)) == sorted(hashes)
+        return
+    with pytest.raises(ConfigError) as caught:
+        plan(grid)
+    assert {str(fault) for fault in caught.value.faults} == set(faults)
+
+
+def test_interpolations_lead_from_section_to_section(tmp_path: Path) -> None:
+    text = SMALL.replace("max_steps: 5", "max_steps: 5, log_every: '${seed}'").replace("[0, 1]", "[3, 4]")
+    grid = read(tmp_path, text)
+    for one in survey(grid):
+        assert one.config.trainer.log_every == one.config.seed
+        assert one.cell.hash == configure(grid.base.data, one.cell.overrides).hash
+
+
+def test_ten_thousand_cells_are_planned_quickly(tmp_path: Path) -> None:
+    """The documented figure is 2 s on a quiet machine; here it must not be resolved cell by cell (5 s and more)."""
+    text = """
+product:
+  objective: [rf, "rf/lognorm(0,1)", "rf/mode(1.29)", rf/cosmap, "edm(-1.20,1.20)"]
+  backbone: [dit, u-vit]
+  data: [digits, mnist]
+  optimizer.lr: {logrange: [1e-4, 1e-2, 25]}
+  trainer.batch_size: [64, 128]
+seeds: {range: [0, 9]}
+"""
+    grid = read(tmp_path, text)
+    plan(read(tmp_path, text.replace("[0, 9]", "[0, 0]")))
+    began = time.process_time()
+    cells = plan(grid)
+    took = time.process_time() - began
+    assert len({cell.hash for cell in cells}) == 10_000
+    assert took < 4, f"{took:.1f} s"
 
 
 def test_planning_imports_no_lightning(tmp_path: Path) -> None:

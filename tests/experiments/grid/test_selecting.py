@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from experiments import code
+from experiments.claims import claim
 from experiments.errors import UserError
-from experiments.grid.claims import claim
 from experiments.grid.selecting import changed, one, select
 from experiments.grid.study import Study
 

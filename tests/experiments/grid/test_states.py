@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from experiments.grid import claims
-from experiments.grid.claims import claim
+from experiments import claims
+from experiments.claims import claim
 from experiments.grid.states import STATES
 from experiments.grid.study import Study
 

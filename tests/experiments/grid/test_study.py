@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from experiments.claims import claim
 from experiments.errors import UserError
-from experiments.grid.claims import claim
 from experiments.grid.study import Study
 
 MakeStudy = Callable[..., Study]

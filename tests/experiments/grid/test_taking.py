@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-from experiments.grid.claims import claim
+from experiments.claims import claim
+from experiments.grid import taking
+from experiments.grid.hints import note
+from experiments.grid.orders import cancel
 from experiments.grid.study import Study
-from experiments.grid.taking import Taker, note, put_right
+from experiments.grid.taking import Taker, put_right
 
 MakeStudy = Callable[..., Study]
 
@@ -39,8 +42,6 @@ def test_cells_without_a_hint_are_looked_at_when_no_other_is_left(make_study: Ma
 
 
 def test_cancelled_cells_and_those_whose_needs_are_not_done_are_left(make_study: MakeStudy) -> None:
-    from experiments.grid.orders import cancel
-
     study = make_study(a={}, b={"needs": ["a"]}, c={})
     cancel(study, [study.cells[2]], "by hand")
     taker = Taker(study, launch="this")
@@ -79,7 +80,32 @@ def test_a_plan_that_is_replaced_is_read_anew(make_study: MakeStudy) -> None:
     assert found[0].name == "b"
 
 
-def test_of_many_threads_each_cell_goes_to_one(make_study: MakeStudy) -> None:
+def test_of_many_cells_the_untouched_are_remembered(
+    make_study: MakeStudy, calls: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taking, "FEW", 10)
+    study = make_study(**{f"c{n:02d}": {} for n in range(40)})
+    mine, other = (Taker(Study(study.path), launch="this") for _ in range(2))
+    first = mine.take()
+    assert first is not None
+    assert first[0].name == "c00"
+    theirs = [other.take() for _ in range(10)]
+    cancel(study, study.cells[30:], "by hand")
+    with calls() as found:
+        second = mine.take()
+    assert second is not None
+    names = [found[0].name for found in theirs if found is not None]
+    assert second[0].name not in ("c00", *names)
+    assert found["listdir"] <= 4, "a few for the claim, none for the search"
+    rest = [taken[0].name for taken in iter(mine.take, None)]
+    assert sorted(["c00", second[0].name, *names, *rest]) == [f"c{n:02d}" for n in range(30)]
+
+
+@pytest.mark.parametrize("few", [10, 1000])
+def test_of_many_threads_each_cell_goes_to_one(
+    make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(taking, "FEW", few)
     study = make_study(**{f"c{n}": {} for n in range(120)})
     got: list[list[str]] = [[] for _ in range(24)]
 
@@ -103,7 +129,7 @@ def test_of_many_threads_each_cell_goes_to_one(make_study: MakeStudy) -> None:
 
 
 @pytest.mark.parametrize("count", [5, 80])
-def test_taking_a_cell_lists_two_folders_however_many_cells_there_are(
+def test_taking_a_cell_lists_a_few_folders_however_many_cells_there_are(
     make_study: MakeStudy, calls: Callable[..., Any], count: int
 ) -> None:
     study = make_study(**{f"c{n}": {} for n in range(count)})
@@ -122,4 +148,4 @@ def test_taking_a_cell_lists_two_folders_however_many_cells_there_are(
     with calls() as found:
         assert taker.take() is not None
     assert found["listdir"] <= 6
-    assert sum(found.values()) < 60
+    assert sum(found.values()) < 30

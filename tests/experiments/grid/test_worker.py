@@ -7,12 +7,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from experiments.claims import STALE_AFTER, Claim, Heartbeat, claim, history
 from experiments.errors import RunFailed
 from experiments.grid import worker
-from experiments.grid.claims import STALE_AFTER, Claim, claim, history
 from experiments.grid.study import Cell, Study
 from experiments.grid.taking import Taker
 from experiments.stopping import Stop
@@ -81,6 +82,61 @@ def test_cells_in_other_hands_are_left_alone(make_study: MakeStudy, executed: li
     assert claim(study.claims(study.cells[0])) is not None
     assert work(study) == 0
     assert executed == ["b"]
+
+
+def work_on(study: Study, name: str, **options: Any) -> int:
+    (cell,) = [cell for cell in study.cells if cell.name == name]
+    return worker.work_on(Taker(Study(study.path), launch="this", **options), cell, Stop())
+
+
+def test_one_cell_is_run_and_no_other(make_study: MakeStudy, executed: list[str]) -> None:
+    study = make_study(a={}, b={}, c={"stub": "fail"}, d={"stub": "stop"})
+    assert [work_on(study, name) for name in "bbcd"] == [0, 0, 3, 75]
+    assert executed == ["b", "c", "d"]
+
+
+def test_one_cell_is_not_run_before_what_it_needs(make_study: MakeStudy, executed: list[str]) -> None:
+    study = make_study(a={}, b={"needs": ["a"]})
+    assert [work_on(study, name) for name in "bab"] == [worker.WAITS, 0, 0]
+    assert executed == ["a", "b"]
+
+
+def test_one_cell_in_living_hands_is_left_and_in_silent_ones_taken_over(
+    make_study: MakeStudy, executed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "WAIT_EVERY", 0.05)
+    study = make_study(a={}, b={})
+    elsewhere = {"machine": "elsewhere", "stale_after": 1.0}
+    alive = claim(study.claims(study.cells[0]), **elsewhere)
+    assert alive is not None
+    with Heartbeat(alive, every=0.02):
+        assert work_on(study, "a") == 0
+    assert executed == []
+    assert claim(study.claims(study.cells[1]), **elsewhere) is not None
+    assert work_on(study, "b") == 0
+    assert executed == ["b"]
+
+
+def test_a_job_that_is_started_anew_waits_for_nobody(make_study: MakeStudy, executed: list[str]) -> None:
+    study = make_study(a={})
+    assert claim(study.claims(study.cells[0]), job="17_3", machine="elsewhere") is not None
+    assert work_on(study, "a", job="17_3") == 0
+    assert executed == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("number", "job", "expected"),
+    [(signal.SIGUSR2, None, True), (signal.SIGTERM, "17", True), (signal.SIGTERM, None, False), (None, "17", False)],
+)
+def test_who_stops_a_cell_decides_whether_it_was_preempted(
+    monkeypatch: pytest.MonkeyPatch, number: int | None, job: str | None, expected: bool
+) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    if job is not None:
+        monkeypatch.setenv("SLURM_JOB_ID", job)
+    stop = Stop()
+    stop.signal = number
+    assert worker._preempted(stop) == expected
 
 
 def test_a_plan_of_other_code_is_refused(make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def numbers(histories: dict[str, list[Any]]) -> list[tuple[tuple[int, str], floa
     return sorted(((point.step, name), point.value) for name, points in histories.items() for point in points)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(attempts())
 def test_each_number_arrives_once_however_the_attempts_end(
     small_run: Callable[..., Run], several: list[Attempt]

@@ -82,6 +82,7 @@ def test_the_table_of_a_grid_has_a_line_for_each_run(grid: list[Run]) -> None:
         (session,) = group.sessions
         told = {name: plain(value) for name, value in group.hparams.items()}
         assert told == flat_options(run.config)
+        assert told["ema.warmup"] is True, "truth values stay what they are"
         found = {metric.name.tag.removeprefix("final/"): metric.value for metric in session.metric_values}
         assert found == pytest.approx(final_values(run), rel=1e-6)
         assert {metric.training_step for metric in session.metric_values} == {12}

@@ -50,7 +50,7 @@ def numbers(rows: list[dict[str, Any]]) -> list[tuple[tuple[int, str], Any]]:
     )
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(attempts(), st.booleans())
 def test_each_number_arrives_once_however_the_attempts_end(
     small_run: Callable[..., Run], several: list[Attempt], online: bool

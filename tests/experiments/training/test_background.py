@@ -134,3 +134,16 @@ def test_an_error_of_a_file_comes_up_once() -> None:
     with pytest.raises(OSError, match="No space"):
         files.wait()
     files.wait()
+
+
+def test_another_thread_may_wait_while_a_file_is_submitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    files, start, seen = Files(), threading.Thread.start, []
+
+    def meanwhile(thread: threading.Thread) -> None:
+        files.wait()  # as the thread of a checkpoint does, at the worst moment
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", meanwhile)
+    files.submit(lambda: seen.append(1))
+    files.wait()
+    assert seen == [1]

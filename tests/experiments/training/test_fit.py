@@ -23,7 +23,7 @@ from experiments.stopping import Stop
 from experiments.training import checkpoints
 from experiments.training.fit import fit
 from experiments.training.module import TrainingModule
-from experiments.training.throughput import WALL_CLOCK
+from experiments.training.throughput import MACHINE
 
 MakeRun = Callable[..., Run]
 QUIET = Reporter("none")
@@ -81,7 +81,7 @@ def test_an_interrupted_run_ends_as_one_never_interrupted(make_run: MakeRun, obj
     fit(pieces, stop=Stop(), reporter=QUIET)
     assert final_state(whole)["step"] == 12
     assert_same_state(whole, pieces)
-    names = {name for _, name, _ in whole.metrics()} - {f"train/{name}" for name in WALL_CLOCK}
+    names = {name for _, name, _ in whole.metrics()} - {f"train/{name}" for name in MACHINE}
     assert len(names) > 10
     for name in names:
         assert logged(whole, name) == logged(pieces, name), name

@@ -137,11 +137,14 @@ def test_an_interrupted_run_has_the_snapshots_of_one_never_interrupted(
         fit(pieces, stop=stop, reporter=QUIET, extra=[StopAfter()])
     last = profiled[0] / "ema" / "power-0.05-000000120.safetensors"
     shutil.copy(last, pieces.path / "ema" / "power-0.05-000000115.safetensors")  # of a future that is lost
+    for folder in ("ema", "export"):  # half written by a process that is gone
+        (pieces.path / folder / ".power-0.05-000000050.safetensors.99").touch()
     fit(pieces, stop=Stop(), reporter=QUIET)
     files = sorted(file.name for file in (profiled[0] / "ema").iterdir())
     assert files == sorted(file.name for file in (pieces.path / "ema").iterdir())
     for name in files:
         assert distance(read(pieces.path / "ema" / name), read(profiled[0] / "ema" / name)) == 0
+    assert [file.name for file in (pieces.path / "export").iterdir()] == ["best.safetensors"]
 
 
 def test_a_child_has_its_parents_snapshots_up_to_its_own_beginning(run: Run, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def _stages(cells: Sequence[Cell]) -> dict[str, int]:
 
 def _processes(study: Study, cell: Cell, asked: Resources) -> tuple[int, int]:
     """Machines, and processes on each, that train a cell: as its class says, or else as its configuration does."""
-    written = lay(parse(study.base(cell)), {k: v for k, v in cell.overrides.items() if k.startswith("trainer")})
+    written = lay(parse(study.base), {k: v for k, v in cell.overrides.items() if k.startswith("trainer")})
     nodes, devices = lookup(written.data, "trainer.nodes"), lookup(written.data, "trainer.devices")
     return asked.nodes or nodes or 1, asked.gpus_per_node or devices or 1
 

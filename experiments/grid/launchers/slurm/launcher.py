@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from experiments.claims import claim
 from experiments.errors import UserError
 from experiments.grid.board import Board
-from experiments.grid.claims import claim
 from experiments.grid.launchers.slurm import commands, resources, script, submissions
 from experiments.grid.launchers.slurm.arrays import arrays
 from experiments.grid.launchers.slurm.script import Array
@@ -99,15 +99,22 @@ class Slurm:
         except commands.NoAnswer:
             return
 
-    def _free(self, study: Study, queued: set[str]) -> list[Cell]:
-        """The cells that are to be submitted, the failed ones among them: somebody asked for them again."""
-        return [
-            cell
-            for cell, state in study.states()
-            if state.state not in ("done", "running", "cancelled")
-            and cell.hash not in queued
-            and not state.given_up("", self.attempts)
-        ]
+    def _free(self, study: Study, queued: Collection[str]) -> list[Cell]:
+        """The cells that are to be submitted, the failed ones among them: somebody asked for them again.
+
+        Not those that need a cell which is neither done nor on its way.
+        """
+        states = list(study.states())
+        there = {cell.hash for cell, state in states if state.state in ("done", "running")} | set(queued)
+        free = {
+            cell.hash: cell
+            for cell, state in states
+            if cell.hash not in there and state.state != "cancelled" and not state.given_up("", self.attempts)
+        }
+        while blocked := [cell for cell in free.values() if not {*cell.needs} <= there | free.keys()]:
+            for cell in blocked:
+                del free[cell.hash]
+        return list(free.values())
 
     def _show(self, found: Sequence[Array], study: Study, board: Board) -> None:
         for array in found:

@@ -109,10 +109,10 @@ def _value(key: str, value: Any) -> Any:
             raise ValueError(f"{value!r} is not a list of lines")
         return tuple(lines)
     text = str(value) if type(value) is int and key in ("memory", "gpus") else value
+    if key in _FORMS and not (isinstance(text, str) and _FORMS[key][0].fullmatch(text)):
+        raise ValueError(f"{value!r} is not {_FORMS[key][1]}")
     if not isinstance(text, str) or not text.strip() or "\n" in text:
         raise ValueError(f"{value!r} is not a word")
-    if key in _FORMS and not _FORMS[key][0].fullmatch(text):
-        raise ValueError(f"{value!r} is not {_FORMS[key][1]}")
     if key == "time" and text[-1] in UNITS:
         return UNITS[text[-1]].format(text[:-1])
     return text

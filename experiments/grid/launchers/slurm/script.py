@@ -81,14 +81,20 @@ def _before(array: Array, study: Study, launch: str, attempts: int) -> Iterator[
     yield f"task=({shlex.join(words)}"
     yield f'  "${{cells[$SLURM_ARRAY_TASK_ID]}}" --launch {shlex.quote(launch)} --attempts {attempts}'
     yield f"  --nodes {array.nodes} --devices {array.devices})"
-    yield ""
+    yield from _SIGNALS
     srun = ["--kill-on-bad-exit=1", *resources.srun]
     yield f'srun {" ".join(srun)} "${{task[@]}}" &'
 
 
+_SIGNALS = r"""
+me="${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"
+about_me() { squeue --noheader --jobs="$me" --format="$1"; }
+trap 'kill -USR2 "$!"' USR2  # the time limit is near
+trap 'kill -TERM "$!"; [ "$(about_me %r)" != TimeLimit ] || late' TERM
+late() { "${task[@]}" --died 143 && scontrol requeue "$me"; }  # it has come, and the cell has not stopped
+""".splitlines()
+
 _RUN = r"""step=$!
-trap 'kill -USR2 "$step"' USR2  # the time limit is near
-trap 'kill -TERM "$step"' TERM
 while true; do
   wait "$step"
   code=$?
@@ -102,8 +108,7 @@ case "$code" in
   *) "${task[@]}" --died "$code" || exit "$code" ;;  # died; counted, and refused once it has died too often
 esac
 # A job that is not RUNNING any more has been cancelled, or is being requeued already.
-me="${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"
-if [ "$(squeue --noheader --format=%T --jobs="$me")" = RUNNING ]; then
+if [ "$(about_me %T)" = RUNNING ]; then
   scontrol requeue "$me"
 fi
 exit "$code"

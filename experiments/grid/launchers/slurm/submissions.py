@@ -60,8 +60,9 @@ class Submission:
 
 def read(study: Study) -> list[Submission]:
     """The records of arrays that have not ended, the oldest first."""
-    found = (_read(file) for file in sorted((study.path / "submissions").glob("*.json")))
-    return [one for one in found if one is not None and one.state not in ENDED]
+    found = (_read(file) for file in (study.path / "submissions").glob("*.json"))
+    left = [one for one in found if one is not None and one.state not in ENDED]
+    return sorted(left, key=lambda one: one.submitted)
 
 
 def _read(file: Path) -> Submission | None:

@@ -14,11 +14,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from experiments import claims
 from experiments.errors import Ended, Interrupted, RunFailed, UserError
 from experiments.files import write_json
-from experiments.grid import claims
+from experiments.grid.hints import note
 from experiments.grid.study import Cell, Study
-from experiments.grid.taking import Taker, note
+from experiments.grid.taking import Taker
 from experiments.grid.worker import WAITS, printing_to, work_on
 from experiments.stopping import Stop
 from experiments.training.step import Step, follow, leading
@@ -76,7 +77,9 @@ def died(taker: Taker, cell: Cell, code: int) -> int:
             facts = {"outcome": "died", "message": f"the worker died (exit code {code})"}
             write_json(claims.Claim(folder, one.number, one.owner).file, {**one.owner, **facts})
             note(study, cell, "died")
-    return RunFailed.exit_code if study.state(cell).given_up(taker.launch, taker.attempts) else 0
+    state = study.state(cell)
+    over = state.state in ("done", "cancelled") or state.given_up(taker.launch, taker.attempts)
+    return RunFailed.exit_code if over else 0
 
 
 def main(arguments: list[str] | None = None) -> int:

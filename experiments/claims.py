@@ -115,7 +115,8 @@ class Claim:
         """Give the claim up with an outcome; nothing is written when it is lost already."""
         assert outcome in OUTCOMES, outcome
         self.check()
-        write_json(self.file, {**self.owner, "outcome": outcome, "message": message, "ended": time.time(), **facts})
+        said = {**self.owner, "outcome": outcome, "message": message, "ended": time.time(), **facts}
+        write_json(self.file, said, sync=False)  # after a power cut it reads as a death; what is done stands in the run
 
 
 def claim(folder: Path, *, job: str | None = None, **facts: Any) -> Claim | None:
@@ -158,10 +159,10 @@ def history(folder: Path, now: float | None = None) -> list[Claimed]:
     return [_read(folder, number, now or 0.0) for number in numbers]
 
 
-def latest(folder: Path) -> Claimed | None:
-    """The highest claim on a cell, or None."""
+def latest(folder: Path, now: float | None = None) -> Claimed | None:
+    """The highest claim on a cell, or None; ``now`` as of :func:`history`."""
     numbers = _numbers(folder)
-    return _read(folder, max(numbers), clock(folder.parent)) if numbers else None
+    return _read(folder, max(numbers), clock(folder.parent) if now is None else now) if numbers else None
 
 
 def bury(folder: Path, pid: int, message: str, outcome: str = "died") -> bool:

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from experiments import claims
+from experiments.claims import ClaimLost, Heartbeat, bury, claim, history, latest
 from experiments.files import read_json
-from experiments.grid import claims
-from experiments.grid.claims import ClaimLost, Heartbeat, bury, claim, history, latest
 from experiments.runs import Run
 
 RIVAL = """
 import sys
 from pathlib import Path
-from experiments.grid.claims import claim
+from experiments.claims import claim
 root = Path(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
@@ -93,7 +93,7 @@ def test_a_heartbeat_keeps_a_claim(cell: Path) -> None:
 
 
 def test_a_claim_whose_owner_is_dead_is_free_at_once(cell: Path) -> None:
-    code = f"from pathlib import Path; from experiments.grid.claims import claim; claim(Path({str(cell)!r}))"
+    code = f"from pathlib import Path; from experiments.claims import claim; claim(Path({str(cell)!r}))"
     subprocess.run([sys.executable, "-c", code], check=True)
     last = latest(cell)
     assert last is not None
