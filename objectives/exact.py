@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,9 +17,52 @@ from objectives.heads.base import rows
 from objectives.mean_flow import MeanFlow
 from objectives.paths import VarianceExploding
 from objectives.scm import SCM
+from objectives.shortcut import Shortcut
 
 if TYPE_CHECKING:
     from objectives.oracle import GaussianMixture
+
+
+Field = Callable[[Tensor, Tensor, Condition], Tensor]
+"""dz/dτ (B, …) at (z, path times (B,), condition)."""
+
+
+def shortcut(velocity: Field, objective: Shortcut, *, null: Field | None = None) -> Network:
+    """A shortcut model's own fixed point: two half steps are each step, down to Euler steps of the finest length.
+
+    At the finest label the velocity itself; below it, and so in all longer steps, the one that guidance makes of it.
+
+    Args:
+        velocity: the flow's exact velocity, that of the null condition in dropped rows.
+        null: that of the null condition in every row; needed where the objective guides.
+    """
+    flow, path, finest, w = objective.flow, objective.path, objective.finest, objective.guidance
+
+    def mean(z: Tensor, t: Tensor, condition: Condition, level: int) -> Tensor:
+        """The mean velocity over 2^level of the finest steps."""
+        if level == 0:
+            here = velocity(z, t, condition)
+            return here if null is None else (1 - w) * null(z, t, condition) + w * here
+        middle, change, rest = objective.halves(t, torch.full_like(t, finest * 2**level))
+        first = mean(z, t, condition, level - 1)
+        second = mean(objective.clipped(z - rows(change, z) * first), middle, condition, level - 1)
+        return objective.clipped((rows(change, z) * first + rows(rest, z) * second) / rows(change + rest, z))
+
+    def network(z: Tensor, t: Tensor, condition: Condition = None, step: Tensor | None = None) -> Tensor:
+        time = flow.label_time(t)
+        scale = flow.head.scale(path, time)
+        z = z if scale is None else z / rows(scale, z)
+        out = velocity(z, time, condition)
+        levels = torch.zeros_like(t) if step is None else torch.log2(step / finest).round().clamp(min=0)
+        for level in levels.unique().tolist():
+            if level:
+                place = (levels == level).nonzero()[:, 0]
+                some = None if condition is None else {name: value[place] for name, value in condition.items()}
+                out = out.index_copy(0, place, mean(z[place], time[place], some, int(level)))
+        x, noise = Velocity().decode(path, out, z, time)
+        return flow.head.target(path, x, noise, time)
+
+    return network
 
 
 def mean_flow(data: GaussianMixture, objective: MeanFlow, *, steps: int = 64) -> Network:
