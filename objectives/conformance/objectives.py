@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from objectives.base import Network, Objective
+from objectives.base import Network, Objective, stand_ins
 from objectives.conformance.common import (
     EXACT,
     LEVEL,
@@ -38,6 +38,13 @@ class _Perturbed:
         return self.network(z, t, *rest) + (features[:, :, None] * self.theta).sum(1)
 
 
+def paired(objective: Objective, random: Draws) -> Draws:
+    """The draws; for an objective that needs pairs with their own noise as the pairs', which is an independent one."""
+    if not objective.needs.pairs:
+        return random
+    return random.given(noise=random.normal("noise", (len(random.index), 2), torch.float64))
+
+
 class TinyNetwork(nn.Module):
     """A perceptron on (z, t, step) for the kits: enough for dtypes, shapes and gradients."""
 
@@ -62,6 +69,9 @@ class ObjectiveConformance:
     rows: int = 16_384
     """Samples of the test of the expected gradient."""
 
+    progress: float = 0.0
+    """The share of the training at whose end the exact network stands, where the loss depends on it."""
+
     def objectives(self) -> st.SearchStrategy[Objective]:
         """The objectives to test."""
         raise NotImplementedError
@@ -74,13 +84,18 @@ class ObjectiveConformance:
         """The exact network; the oracle's unless an author knows it for an objective of their own."""
         return data.network(objective)
 
+    def teacher(self, objective: Objective, data: GaussianMixture) -> Network:
+        """The exact network of the teacher: the same, unless an objective learns from another."""
+        return self.network(objective, data)
+
     def gradients(self, objective: Objective, network: Network) -> Tensor:
         """(rows, J) per-sample gradients of the loss around a network, on the kit's mixture."""
         data, rows = mixture(), self.rows
         random = draws(rows)
         x = data.sample(random.uniform("component", (rows,)), random.normal("data", (rows, 2), torch.float64))
         perturbed = _Perturbed(network, rows, 2)
-        loss = objective.loss(perturbed, x, None, random, teacher=self.network(objective, data))
+        parts = stand_ins(objective, self.network(objective, data)) | {"teacher": self.teacher(objective, data)}
+        loss = objective.loss(perturbed, x, None, paired(objective, random), progress=self.progress, **parts)
         (gradient,) = torch.autograd.grad(loss.per_sample.sum(), perturbed.theta)
         return gradient.flatten(1)
 
@@ -109,7 +124,8 @@ class ObjectiveConformance:
         x, positions = draws(rows).normal("data", (rows, 2), torch.float64), torch.arange(rows)
 
         def losses(some: Tensor) -> Tensor:
-            return objective.loss(network, x[some], None, Draws(3, 5, some, rows), teacher=network).per_sample
+            random = paired(objective, Draws(3, 5, some, rows))
+            return objective.loss(network, x[some], None, random, **stand_ins(objective, network)).per_sample
 
         parts = torch.cat([losses(part) for part in positions.split(objective.batch_multiple)])
         close(parts, losses(positions), 1e-10)
@@ -120,9 +136,10 @@ class ObjectiveConformance:
         objective, network, rows = data.draw(self.objectives()), TinyNetwork(), 64 * 12
         rows -= rows % objective.batch_multiple
         x = draws(rows).normal("data", (rows, 2))
-        exact = objective.loss(network, x, None, draws(rows), teacher=network).per_sample
+        random, parts = paired(objective, draws(rows)), stand_ins(objective, network)
+        exact = objective.loss(network, x, None, random, **parts).per_sample
         with torch.autocast("cpu", torch.bfloat16):
-            loss = objective.loss(network, x, None, draws(rows), teacher=network).per_sample
+            loss = objective.loss(network, x, None, random, **parts).per_sample
         assert loss.dtype == torch.float32
         assert loss.shape == (rows,)
         assert bool(loss.isfinite().all())

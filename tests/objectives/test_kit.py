@@ -6,7 +6,20 @@ import re
 
 from hypothesis import strategies as st
 
-from objectives import SCM, ConsistencyTraining, FlowMatching, MeanFlow, Shortcut, exact, formulation
+from objectives import (
+    SCM,
+    ConsistencyDistillation,
+    ConsistencyTraining,
+    FlowMatching,
+    LiveReflow,
+    MeanFlow,
+    ProgressiveDistillation,
+    Reflow,
+    Shortcut,
+    exact,
+    exact_distilled,
+    formulation,
+)
 from objectives.conformance import (
     DensityConformance,
     HeadConformance,
@@ -14,7 +27,7 @@ from objectives.conformance import (
     PathConformance,
 )
 from objectives.densities import CosMap, LogitNormal, Mode, Uniform
-from objectives.heads import EDMPreconditioned
+from objectives.heads import Data, EDMPreconditioned
 from objectives.paths import Straight, VarianceExploding
 
 
@@ -143,3 +156,48 @@ class TestSCM(ObjectiveConformance):
 
     def unweighted(self):
         return st.builds(SCM, warmup=st.just(0.0), normalised=st.just(False), learned=st.booleans())
+
+
+class TestReflow(ObjectiveConformance):
+    rows = 6_000
+
+    def objectives(self):
+        flows = (formulation("rf/lognorm(0.00,1.00)"), FlowMatching(head=Data()))
+        return st.builds(Reflow, st.sampled_from(flows))
+
+
+class TestLiveReflow(ObjectiveConformance):
+    steps = 1
+    rows = 2_000  # a multiple of 2, 4 and 8
+
+    def objectives(self):
+        """With pairs of so many steps that the data's law is met."""
+        return st.builds(LiveReflow, k=st.sampled_from((0.5, 0.25, 0.125)), steps=st.just(64))
+
+    def unweighted(self):
+        return st.builds(LiveReflow, k=st.sampled_from((0.5, 0.25, 0.125)))
+
+
+class TestConsistencyDistillation(ObjectiveConformance):
+    steps = 2
+    rows = 2_000
+
+    def teacher(self, objective, data):
+        return data.network(objective.flow)
+
+    def objectives(self):
+        return st.builds(ConsistencyDistillation, M=st.just(64), target=st.sampled_from(("ema", "online")))
+
+
+class TestProgressiveDistillation(ObjectiveConformance):
+    """In its last phase, at whose end one step is all of the first teacher's."""
+
+    steps = 1
+    rows = 2_000
+    progress = 0.99
+
+    def teacher(self, objective, data):
+        return exact_distilled.progressive_distillation(data, objective, objective.phases - 1)
+
+    def objectives(self):
+        return st.builds(ProgressiveDistillation, M=st.just(64))
