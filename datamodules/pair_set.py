@@ -75,7 +75,8 @@ class PairSet:
     def spec(self) -> DataSpec:
         """Shape and conditions of the samples."""
         written = self.recipe["spec"].items()
-        return DataSpec(**{key: tuple(value) if isinstance(value, list) else value for key, value in written})
+        given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in written}
+        return DataSpec(**given)
 
     def __len__(self) -> int:
         return self.recipe["num"]

@@ -201,5 +201,5 @@ def child(parent: Run, config: Config) -> Run:
         shutil.copytree(found.path, run.checkpoints / found.path.name, dirs_exist_ok=True)
         snapshots.inherit(parent.path, run.path, found.state["step"])
         write_json(run.path / "parent.json", origin)
-        run.configure(config)
+    run.configure(config)
     return run
