@@ -67,6 +67,8 @@ def heldout(
     """
     dataset = data.real.dataset("validation")
     count = min(num, len(dataset)) // multiple * multiple
+    if not count:
+        return
     for index in torch.arange(count).split(max(batch_size // multiple, 1) * multiple):
         batch = to_device(dataset[index], device)
         yield Batch(batch["x"].to(dtype), batch.get("condition"), Draws(seed, step, index.to(device), count))
