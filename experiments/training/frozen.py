@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments.training.ema import EMA
+from experiments.training.sharding import local
 from objectives import Objective
 from objectives.phases import phase_of
 
@@ -39,10 +40,11 @@ class Frozen(nn.Module):
 
     @torch.no_grad()
     def take(self, network: nn.Module) -> None:
-        """Become what ``network`` is now."""
-        torch._foreach_copy_(list(self.network.parameters()), list(network.parameters()))  # pyright: ignore[reportPrivateImportUsage]
-        for own, its in zip(self.network.buffers(), network.buffers(), strict=True):
-            own.copy_(its)
+        """Become what ``network`` is now; both are divided alike, if they are."""
+        own, its = ([local(each) for each in one.parameters()] for one in (self.network, network))
+        torch._foreach_copy_(own, its)  # pyright: ignore[reportPrivateImportUsage]
+        for buffer, other in zip(self.network.buffers(), network.buffers(), strict=True):
+            buffer.copy_(other)
 
 
 class Teachers(nn.Module):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+GROUP = "fewstep.objectives"
 OBJECTIVES = {
     "frozen": "taught_objectives:Frozen",
     "averaged": "taught_objectives:Averaged",
@@ -21,9 +22,11 @@ OBJECTIVES = {
 def points(installed: Callable[..., Any]) -> Callable[..., Any]:
     """``importlib.metadata.entry_points`` with these objectives among the others."""
 
-    def found(*, group: str) -> list[Any]:
-        own = [importlib.metadata.EntryPoint(name, target, group) for name, target in OBJECTIVES.items()]
-        return [*installed(group=group), *(own if group == "fewstep.objectives" else [])]
+    def found(**asked: Any) -> Any:
+        if asked != {"group": GROUP}:
+            return installed(**asked)
+        own = [importlib.metadata.EntryPoint(name, target, GROUP) for name, target in OBJECTIVES.items()]
+        return importlib.metadata.EntryPoints([*installed(group=GROUP), *own])
 
     return found
 
