@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch.autograd.profiler import profile
 
 _EVENT = "[memory]"
@@ -18,12 +17,11 @@ def peak_bytes(work: Callable[[], Any]) -> int:
     Every allocation counts, at the size asked for: no sampling, nothing of other processes, of Python or of what the
     allocator keeps in reserve.
     """
-    with profile(profile_memory=True) as found:
+    profiler = profile(profile_memory=True)
+    with profiler:
         work()
-    results = found.kineto_results
-    assert results is not None
-    cpu = torch.autograd.DeviceType.CPU
-    changes = [event for event in results.events() if event.name() == _EVENT and event.device_type() == cpu]
+    results: Any = profiler.kineto_results
+    changes = [event for event in results.events() if event.name() == _EVENT and event.device_type().name == "CPU"]
     held = most = 0
     for event in sorted(changes, key=lambda event: event.start_ns()):
         held += event.nbytes()
