@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.func import jvp
 
 from objectives.base import Network
 from objectives.condition import Condition
@@ -49,7 +48,7 @@ def consistency_distillation(data: GaussianMixture, objective: ConsistencyDistil
     return composed(data, objective.flow, 1 / M, lambda t: torch.round(t * M).clamp(min=1))
 
 
-def live_reflow(data: GaussianMixture, objective: LiveReflow, *, stages: int = 8) -> Network:
+def live_reflow(data: GaussianMixture, objective: LiveReflow, *, stages: int = 4) -> Network:
     """The flow's velocity; at d = 1 the velocity ε − x̂(ε) of the one line that passes z at time t.
 
     Which ε that is comes from Newton's method along so many stages from t = 1, where it is z; lines that do not cross
@@ -63,25 +62,31 @@ def live_reflow(data: GaussianMixture, objective: LiveReflow, *, stages: int = 8
             z = z - data.velocity(flow.path, z, z.new_full(z.shape[:1], 1 - i / objective.steps)) / objective.steps
         return z
 
+    def sloped(noise: Tensor) -> tuple[Tensor, Tensor]:
+        """(x̂ (B, D), its derivative (B, D, D))."""
+        with torch.enable_grad():
+            noise = noise.detach().requires_grad_()
+            value = end(noise)
+            slopes = [torch.autograd.grad(part.sum(), noise, retain_graph=True)[0] for part in value.unbind(1)]
+        return value.detach(), torch.stack(slopes, dim=1)
+
     @torch.no_grad()
     def start(z: Tensor, t: Tensor) -> Tensor:
-        noise, basis = z, torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
+        noise, one = z, torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
         for stage in range(1, stages + 1):
             at = rows(1 - (1 - t) * stage / stages, z)
             for _ in range(5 if stage == stages else 2):
-                columns = [jvp(end, (noise,), (unit.expand_as(z),)) for unit in basis]
-                slopes = torch.stack([slope for _, slope in columns], dim=-1)
-                matrix = (1 - at[..., None]) * slopes + at[..., None] * basis
-                residual = (1 - at) * columns[0][0] + at * noise - z
-                noise = noise - torch.linalg.solve(matrix, residual)
+                value, slope = sloped(noise)
+                matrix = (1 - at[..., None]) * slope + at[..., None] * one
+                noise = noise - torch.linalg.solve(matrix, (1 - at) * value + at * noise - z)
         return noise
 
     def network(z: Tensor, t: Tensor, condition: Condition = None, step: Tensor | None = None) -> Tensor:
         velocity = data.velocity(flow.path, z, t)
         if step is not None:
-            place = (step > 0.5).nonzero()[:, 0]
-            noise = start(z[place], t[place])
-            velocity = velocity.index_copy(0, place, noise - end(noise))
+            place = ((step > 0.5) & (t < 1)).nonzero()[:, 0]
+            noise = z.index_copy(0, place, start(z[place], t[place]))
+            velocity = torch.where(rows(step, z) > 0.5, noise - end(noise), velocity)
         return _raw(flow, velocity, z, t)
 
     return network

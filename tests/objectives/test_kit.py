@@ -168,18 +168,19 @@ class TestReflow(ObjectiveConformance):
 
 class TestLiveReflow(ObjectiveConformance):
     steps = 1
-    rows = 2_000  # a multiple of 2, 4 and 8
+    rows = 6_000  # a multiple of 4 and 8
 
     def objectives(self):
         """With pairs of so many steps that the data's law is met."""
         return st.builds(LiveReflow, k=st.sampled_from((0.5, 0.25, 0.125)), steps=st.just(64))
 
     def unweighted(self):
-        return st.builds(LiveReflow, k=st.sampled_from((0.5, 0.25, 0.125)))
+        """Its reflowed rows vanish at any flow, so that it is the others that have to tell a wrong one."""
+        return st.builds(LiveReflow, k=st.sampled_from((0.25, 0.125)), steps=st.just(4))
 
 
 class TestConsistencyDistillation(ObjectiveConformance):
-    steps = 2
+    steps = 1
     rows = 2_000
 
     def teacher(self, objective, data):
