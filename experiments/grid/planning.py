@@ -13,6 +13,7 @@ from experiments.config.many import Resolver
 from experiments.config.schema import PLUGINS
 from experiments.errors import UserError
 from experiments.grid.blocks import Block, Combination
+from experiments.grid.contents import changed, contents
 from experiments.grid.language import Grid
 from experiments.grid.layers import Layers
 from experiments.grid.resources import Classes
@@ -82,9 +83,12 @@ def survey(grid: Grid) -> list[Planned]:
 def prepare(grid: Grid, study: Study) -> None:
     """Bring the study's cells.json in step with the grid."""
     key = plan_key(grid)
-    if study.plan is None or study.plan["key"] != key:
+    if study.plan is None or study.plan["key"] != key or changed(study.plan.get("contents", [])):
+        planned = survey(grid)
         facts = {"name": grid.name, "source": str(grid.source), "base": dict(grid.base.data), "resources": grid.asks()}
-        study.write_plan(plan(grid), key=key, **facts)
+        if held := contents(one.config for one in planned):
+            facts["contents"] = held
+        study.write_plan([one.cell for one in planned], key=key, **facts)
 
 
 def vary_base(grid: Grid, overrides: Sequence[str]) -> Grid:

@@ -15,6 +15,8 @@ import torch
 from datamodules import DataModule
 from datamodules.points import Points
 from experiments.config.plugins import described
+from experiments.pairs.folder import Folder
+from experiments.pairs.making import Maker
 from experiments.pairs.recipe import Recipe
 from objectives import FlowMatching, Objective
 from objectives.conformance.common import mixture
@@ -49,5 +51,20 @@ def exact() -> Callable[..., Any]:
         spec = json.loads(json.dumps(asdict(real.spec)))
         facts = {"data": described(real).plain(), "spec": spec, "fingerprint": real.fingerprint}
         return Exact(Recipe(**{**RECIPE, **facts, **recipe}), real)
+
+    return make
+
+
+@pytest.fixture
+def write(tmp_path: Path, exact: Any) -> Callable[..., Path]:
+    """Writes a small pair set of points."""
+
+    def make(name: str, **recipe: Any) -> Path:
+        loaded = exact(**recipe)
+        folder = Folder.begin(tmp_path / name, loaded.recipe)
+        for number in folder.missing():
+            Maker(loaded, folder).make(number)
+        folder.finish()
+        return folder.path
 
     return make

@@ -10,29 +10,12 @@ from typing import Any
 import pytest
 
 from experiments.config import Config, ConfigError, parse, resolve
-from experiments.pairs.folder import Folder
-from experiments.pairs.making import Maker
 
 GIVEN = {"name": "flow_matching", "coupling": "given_pairs"}
 
 
 def config(path: Path, **data: Any) -> Config:
     return resolve(parse({"data": {"name": "pairs", "path": str(path), **data}, "backbone": "mlp", "objective": GIVEN}))
-
-
-@pytest.fixture
-def write(tmp_path: Path, exact: Any) -> Callable[..., Path]:
-    """Writes a small pair set of points."""
-
-    def make(name: str, **recipe: Any) -> Path:
-        loaded = exact(**recipe)
-        folder = Folder.begin(tmp_path / name, loaded.recipe)
-        for number in folder.missing():
-            Maker(loaded, folder).make(number)
-        folder.finish()
-        return folder.path
-
-    return make
 
 
 def test_a_set_enters_the_identity_by_content_alone(write: Callable[..., Path], tmp_path: Path) -> None:
