@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
+import runpy
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 import torch
 
 from experiments.execute import execute
+from experiments.registry import entries
 from experiments.runs import Run
 from experiments.training import checkpoints
 
@@ -37,15 +40,10 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, small_run: SmallRun) -> dict[str, Run]:
+def runs(tmp_path_factory: pytest.TempPathFactory, small_run: SmallRun) -> Iterator[dict[str, Run]]:
     """Every case in every way, and the divided one with phases in three pieces."""
     patch = pytest.MonkeyPatch()
     root, made = tmp_path_factory.mktemp("taught together"), dict[str, Run]()
-    import importlib.metadata
-    import runpy
-
-    from experiments.registry import entries
-
     patch.syspath_prepend(INSTALL.parent)
     points = runpy.run_path(str(INSTALL))["points"]
     patch.setattr("importlib.metadata.entry_points", points(importlib.metadata.entry_points))
@@ -67,9 +65,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory, small_run: SmallRun) -> dict[
                 jobs += [{"run": str(made["pieces"].path), "stop_in": step} for step in (2, 3, 5)]
                 jobs.append({"run": str(made["pieces"].path)})
         together(processes, jobs, root / f"jobs {way}.json")
+    yield made
     patch.undo()
     entries.cache_clear()
-    return made
 
 
 def together(processes: int, jobs: list[dict[str, Any]], file: Path) -> None:
@@ -118,7 +116,8 @@ def test_two_processes_are_taught_as_one_is(runs: dict[str, Run], case: str, way
     assert one.config.hash == two.config.hash
     for name in ("train/loss", "train/grad_norm", *(["train/target_size"] if case != "started" else [])):
         expected = logged(one, name)
-        assert len(expected) == len(set(expected)) == 6
+        assert len(expected) == 6
+        assert len(set(expected)) > 4, "a student that has just become its teacher is without a fault, twice"
         assert logged(two, name) == pytest.approx(expected, rel=1e-9, abs=0), name
     own, its = flat(state(one)), flat(state(two))
     for part in ("/backbone/", "/emas/", "/teacher/"):
