@@ -30,7 +30,7 @@ class Recipe:
         num: number of pairs.
         shard: pairs that are made together and lie in one file.
         steps: solver steps.
-        solver: a solver's name, with options if need be; null is the objective's own.
+        solver: a solver's name, with options if need be.
         guidance: w of classifier-free guidance; 1 is none.
         seed: of noise and conditions.
     """
@@ -45,7 +45,7 @@ class Recipe:
     num: int
     shard: int
     steps: int
-    solver: str | None
+    solver: str
     guidance: float
     seed: int
 
@@ -80,7 +80,7 @@ class Recipe:
             num=num,
             shard=shard,
             steps=steps,
-            solver=solver,
+            solver=solver or loaded.objective.solvers[0],
             guidance=guidance,
             seed=seed,
         )

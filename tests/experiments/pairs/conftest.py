@@ -24,7 +24,7 @@ from objectives.sampling import Sampler
 
 RECIPE: dict[str, Any] = {
     "run": "0123456789ab", "weights": "ema", "step": 7, "objective": "rf", "num": 20, "shard": 8, "steps": 3,
-    "solver": None, "guidance": 1.0, "seed": 0,
+    "solver": "euler", "guidance": 1.0, "seed": 0,
 }  # fmt: skip
 
 

@@ -203,6 +203,7 @@ def test_a_recipe_says_which_run_and_which_data(trained: LoadedRun) -> None:
     assert recipe.run == trained.run.path.name[-12:]
     assert recipe.step == 12
     assert recipe.data["name"] == "points"
+    assert recipe == of(trained, solver="euler")
     assert json.loads(json.dumps(recipe.plain())) == recipe.plain()
     assert [len(recipe.rows(number)) for number in range(recipe.shards)] == [8] * 7 + [4]
 
