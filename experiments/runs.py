@@ -23,7 +23,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,13 +70,16 @@ class Run:
     def configure(self, config: Config) -> None:
         """Write config.yaml (readable back to the same identity) unless it says the same already.
 
-        Runs that it builds on are told from this folder: a folder of runs may be moved as a whole.
+        Runs that it builds on are told from this folder: a folder of runs may be moved as a whole. Data in files are
+        told by absolute paths.
         """
         import yaml
 
+        from experiments.config.places import absolute
         from experiments.other_runs import written_from
 
-        text = yaml.safe_dump(written_from(config, self.path).plain(), sort_keys=False, allow_unicode=True)
+        told = replace(written_from(config, self.path), data=absolute(config.data))
+        text = yaml.safe_dump(told.plain(), sort_keys=False, allow_unicode=True)
         if not self.config_file.is_file() or self.config_file.read_text() != text:
             self.fence()
             write_atomically(self.config_file, text)

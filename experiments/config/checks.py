@@ -51,7 +51,9 @@ def _data(config: Config) -> Iterator[Fault]:
     objective, data = build_cached(config.objective), build_cached(config.data)
     if objective.needs.pairs and not data.pairs:
         yield Fault(
-            ("data",), f"{config.objective.label} needs samples with their own noise; {config.data.label} has none"
+            ("data",),
+            f"{config.objective.label} needs samples with their own noise; {config.data.label} has none: "
+            "`fewstep pairs RUN` makes them from a trained run",
         )
     if objective.needs.labels and not data.spec.num_classes:
         yield Fault(("data",), f"{config.objective.label} needs class labels; {config.data.label} has none")

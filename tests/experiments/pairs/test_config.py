@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from experiments.config import Config, ConfigError, parse, resolve
+from experiments.runs import Run
 
 GIVEN = {"name": "flow_matching", "coupling": "given_pairs"}
 
@@ -26,6 +27,19 @@ def test_a_set_enters_the_identity_by_content_alone(write: Callable[..., Path], 
     assert config(write("other", seed=1)).hash != here.hash
     assert set(here.data.identity()["arguments"]) == {"digest"}
     assert here.data.label == f"pairs of points {here.data.options['digest'][:6]}"
+
+
+def test_a_run_finds_its_pairs_from_any_folder(
+    write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("set")
+    monkeypatch.chdir(tmp_path)
+    run = Run.create(config(Path("set")), Path("runs"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found = Run.open(tmp_path / run.path).config
+    assert run.path.name.endswith(found.hash)
+    assert found.data.options["path"] == str(tmp_path / "set")
 
 
 def test_what_is_written_holds_the_original_data_and_the_digest_and_reads_back(write: Callable[..., Path]) -> None:
