@@ -41,7 +41,8 @@ class Shortcut(Objective):
     v∅ + w·(v_c − v∅), and longer steps inherit it. It is sampled with guidance 1 in M/2 steps or fewer, and a step of
     the finest length, which stays unguided, with guidance w. The null rows go through the teacher with the others, in
     one call: 2/3 of the share of rows whose half steps can be the finest is what they cost of a flow step (a seventh
-    of the share k with M = 128 and ``bias=0``, hardly anything with ``bias=1``, which trains those steps least).
+    of the share k with M = 128 and ``bias=0``). Take a bias of 1/2 with guidance: ``bias=1`` trains those steps so
+    seldom, once in M − 1 rows, that guidance reaches the longest ones late (docs/decisions/0007).
 
     Where this departs from the public code: the step sizes rotate over rows and optimiser steps, so each is trained
     at any batch size (there a batch below M's logarithm over k trains a single one), long ones more often than short
