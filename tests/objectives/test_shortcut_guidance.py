@@ -263,21 +263,6 @@ def test_more_rows_than_announced_are_refused():
         shortcut.loss(_Recorder(), x, condition, fixed, teacher=_Recorder())
 
 
-def test_parts_of_a_condition_are_dropped_together():
-    """A condition with a column of `drop` for each of its parts has them all dropped in a null row."""
-    asked = []
-
-    def network(z, t, condition, step):
-        asked.append(condition["drop"])
-        return z
-
-    drop = torch.tensor([[True, False], [False, False], [True, True]])
-    ones = torch.ones(3)
-    guided = guided_rows(network, W, torch.tensor([False, True, True]), 2)
-    guided(torch.zeros(3, 2), ones, {"drop": drop, "label": ones}, ones)
-    assert torch.equal(asked[0], torch.cat((drop, torch.ones(2, 2, dtype=torch.bool))))
-
-
 def test_clipping_bounds_the_half_steps_end_and_the_target():
     shortcut, teacher, clip = Shortcut(clip=1.5), _Recorder(), 1.5
     z, condition, draws = _batch(32)
