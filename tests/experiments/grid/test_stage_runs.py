@@ -263,6 +263,25 @@ def test_the_smoke_of_a_staged_study_keeps_each_cells_teacher(tmp_path: Path) ->
             assert of[hash].seed == cell.seed
 
 
+def test_the_smoke_leaves_out_no_teacher_that_a_student_needs(tmp_path: Path) -> None:
+    text = (
+        STUDY.partition("grids:")[0]
+        + """
+grids:
+  teachers: {product: {backbone.width: [4, 8], optimizer.lr: [1e-3, 1e-2]}}
+  students:
+    base: {objective: frozen, teacher: {stage: teachers}}
+    cells: [{backbone.width: 8, optimizer.lr: 1e-3}]
+    after: {teachers: [backbone.width, optimizer.lr, seed]}
+"""
+    )
+    cells = plan(smoke(read(tmp_path, text)))
+    (student,) = [cell for cell in cells if cell.grid == "students"]
+    (teacher,) = [cell for cell in cells if cell.hash in student.needs]
+    assert "8" in teacher.name
+    assert "0.001" in teacher.name
+
+
 def test_overrides_of_a_staged_study(tmp_path: Path) -> None:
     longer = plan(vary_base(read(tmp_path), ["trainer.max_steps=12"]))
     assert {cell.max_steps for cell in longer} == {12}
