@@ -53,6 +53,7 @@ def _to_the_end(run: Run, stop: Stop, reporter: Reporter) -> None:
     from experiments.other_runs import refuse
     from experiments.trackers.chosen import chosen
     from experiments.trackers.summary import summarise
+    from experiments.training import checkpoints
     from experiments.training.export import export_all
     from experiments.training.fit import fit
     from experiments.training.rank import fit_on_processes
@@ -73,6 +74,8 @@ def _to_the_end(run: Run, stop: Stop, reporter: Reporter) -> None:
             else:
                 fit(run, stop=stop, reporter=reporter)
             export_all(run)
+            checkpoints.sweep(run.checkpoints)  # what a death after the last step's checkpoint left
+            checkpoints.prune(run.checkpoints, config.trainer.keep_checkpoints, config.trainer.keep_every)
             run.mark_done(step=config.trainer.max_steps, evaluations=[], code=version())
         key = evaluation_key(config.evaluation)
         if key not in (run.done or {})["evaluations"]:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -75,7 +76,7 @@ def _elementwise(values: list[Any]) -> Tensor:
     if not tensors:
         raise Unknown
     like = next((one for one in tensors if one.is_floating_point()), tensors[-1])
-    return like.new_empty(torch.broadcast_shapes(*(one.shape for one in tensors)))
+    return like.new_empty(np.broadcast_shapes(*(one.shape for one in tensors)))  # torch's loads sympy
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Laid:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ _MULTIPLIERS = (0xCD9E8D57, 0xD2511F53)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _MASK = 0xFFFFFFFF
 _ROUNDS = 10
+_FEW = 4  # elements per row: one block of the generator
+_AHEAD = 16
 
 
 def philox(counter: Sequence[Tensor], key: tuple[int, int]) -> Tensor:
@@ -33,36 +36,49 @@ def philox(counter: Sequence[Tensor], key: tuple[int, int]) -> Tensor:
     Returns:
         (4, *shape) int64, each value a random 32-bit word.
     """
-    words = [[(k + r * w) & _MASK for k, w in zip(key, _WEYL, strict=True)] for r in range(_ROUNDS)]
     rounds = _rounds_on_cpu if counter[0].device.type == "cpu" else _rounds_on_device
-    return rounds(torch.broadcast_tensors(*counter), words)
+    return rounds(torch.broadcast_tensors(*counter), _round_keys(key))
 
 
-def _rounds_on_device(counter: Sequence[Tensor], words: list[list[int]]) -> Tensor:
+@cache
+def _round_keys(key: tuple[int, int]) -> np.ndarray:
+    """(rounds, 2) uint64."""
+    words = [[(k + r * w) & _MASK for k, w in zip(key, _WEYL, strict=True)] for r in range(_ROUNDS)]
+    return np.array(words, dtype=np.uint64)
+
+
+def _rounds_on_device(counter: Sequence[Tensor], keys: np.ndarray) -> Tensor:
     c0, c1, c2, c3 = counter
     even, odd = torch.stack((c0, c2)), torch.stack((c1, c3))
     columns = (2,) + (1,) * c0.dim()
     multipliers = torch.tensor(_MULTIPLIERS, device=c0.device).view(columns)
-    for round_key in torch.tensor(words, device=c0.device).view(_ROUNDS, *columns):
+    for round_key in torch.from_numpy(keys.view(np.int64)).to(c0.device).view(_ROUNDS, *columns):
         # The product wraps around modulo 2⁶⁴; its two 32-bit halves are right all the same.
         product = even.flip(0) * multipliers
         even, odd = ((product >> 32) ^ odd ^ round_key) & _MASK, product & _MASK
     return torch.stack((even[0], odd[0], even[1], odd[1]))
 
 
-def _rounds_on_cpu(counter: Sequence[Tensor], words: list[list[int]]) -> Tensor:
+def _rounds_on_cpu(counter: Sequence[Tensor], keys: np.ndarray) -> Tensor:
     """The same in NumPy, whose operators cost a third of torch's on the small tensors that most draws are."""
     c0, c1, c2, c3 = (word.numpy().view(np.uint64) for word in counter)
-    even, odd = np.stack((c0, c2)), np.stack((c1, c3))
+    even, odd, product = np.empty((3, 2, *c0.shape), dtype=np.uint64)
+    even[0], even[1], odd[0], odd[1] = c0, c2, c1, c3
     columns = (2,) + (1,) * c0.ndim
     multipliers = np.array(_MULTIPLIERS, dtype=np.uint64).reshape(columns)
     half, mask = np.uint64(32), np.uint64(_MASK)
-    for round_key in np.array(words, dtype=np.uint64).reshape(_ROUNDS, *columns):
-        product = even[::-1] * multipliers
-        even, odd = (product >> half) ^ odd ^ round_key, product & mask
-    return torch.from_numpy(np.stack((even[0], odd[0], even[1], odd[1])).view(np.int64))
+    for round_key in keys.reshape(_ROUNDS, *columns):
+        np.multiply(even[::-1], multipliers, out=product)
+        np.right_shift(product, half, out=even)
+        even ^= odd
+        even ^= round_key
+        np.bitwise_and(product, mask, out=odd)
+    result = np.empty((*c0.shape, 4), dtype=np.uint64)  # a counter's four words side by side, as they are read
+    result[..., 0], result[..., 1], result[..., 2], result[..., 3] = even[0], odd[0], even[1], odd[1]
+    return torch.from_numpy(result.view(np.int64)).movedim(-1, 0)
 
 
+@cache
 def _key(seed: int, name: str) -> tuple[int, int]:
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
@@ -89,11 +105,22 @@ class Draws:
             raise ValueError(f"step must be in 0 … 2³²−1, got {step}")
         self.seed, self.step, self.index, self.size = seed, step, index, size
         self._given: dict[str, Tensor] = {}
+        self._ahead: dict[tuple[str, int], tuple[int, Tensor]] | None = None
+
+    def at(self, step: int) -> Draws:
+        """The same rows' draws at another step.
+
+        Those of a few elements per row are computed for the steps to come as well: a training that goes from step to
+        step by this pays once for many steps what a small draw costs, which is its operators' launches.
+        """
+        draws = Draws(self.seed, step, self.index, self.size)
+        self._ahead = draws._ahead = {} if self._ahead is None else self._ahead
+        return draws
 
     def given(self, **values: Tensor) -> Draws:
         """The same draws, but for the named normal ones, which are the given tensors (B, …): the data's own noise."""
         draws = Draws(self.seed, self.step, self.index, self.size)
-        draws._given = {**self._given, **values}
+        draws._given, draws._ahead = {**self._given, **values}, self._ahead
         return draws
 
     def has(self, name: str) -> bool:
@@ -102,10 +129,21 @@ class Draws:
 
     def _words(self, name: str, elements: int) -> Tensor:
         """(B, elements) int64: the row's first 32-bit words under this name."""
-        blocks = torch.arange((elements + 3) // 4, device=self.index.device)
-        step, zero = blocks.new_full((), self.step), blocks.new_zeros(())
-        words = philox((blocks, self.index[:, None], step, zero), _key(self.seed, name))
-        return words.permute(1, 2, 0).reshape(len(self.index), -1)[:, :elements]
+        if self._ahead is None or elements > _FEW:
+            return self._words_of(name, elements, self.step, 1)[0]
+        first, words = self._ahead.get((name, elements), (self.step + 1, self.index))
+        if not first <= self.step < first + _AHEAD:
+            first, words = self.step, self._words_of(name, elements, self.step, _AHEAD)
+            self._ahead[name, elements] = first, words
+        return words[self.step - first]
+
+    def _words_of(self, name: str, elements: int, first: int, steps: int) -> Tensor:
+        """(steps, B, elements)"""
+        device = self.index.device
+        blocks = torch.arange((elements + 3) // 4, device=device)
+        at = torch.arange(first, first + steps, device=device)[:, None, None] & _MASK
+        words = philox((blocks, self.index[:, None], at, blocks.new_zeros(())), _key(self.seed, name))
+        return words.permute(1, 2, 3, 0).reshape(steps, len(self.index), -1)[..., :elements]
 
     def _elements(self, shape: Sequence[int]) -> int:
         if len(shape) < 1 or shape[0] != len(self.index):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from torch import nn
 
 from datamodules.synthetic import Synthetic
 from experiments.bench.parts import PARTS, Clocks
-from experiments.bench.timing import Paired, paired
+from experiments.bench.timing import Paired
 from experiments.components import Components
 from experiments.config import Config, parse, resolve
 from experiments.console import Reporter
@@ -35,46 +36,82 @@ class Case:
     steps: Paired
     parts: dict[str, float]
 
+    @property
+    def with_checkpoints(self) -> float:
+        """The ratio, were all work on checkpoints added to the steps: most pairs of blocks see none of it."""
+        checkpoints = sum(seconds for part, seconds in self.parts.items() if part.startswith("checkpoints"))
+        return self.steps.ratio + checkpoints / statistics.median(self.steps.baseline)
 
-class Clock(Callback):
-    """The time from the end of step SKIP to the end of step SKIP + steps; then it asks the run to stop."""
+
+class Turns(Callback):
+    """After each block of so many steps of the training the bare loop takes as many, and both are timed.
+
+    Neighbours in time, seconds apart: a machine whose speed changes from one run to the next changes both alike.
+    """
+
+    def __init__(self, bare: Iterator[None], *, block: int, pairs: int, stop: Stop):
+        self.bare, self.block, self.pairs, self.stop = bare, block, pairs, stop
+        self.count, self.mark = 0, 0.0
+        self.times: tuple[list[float], list[float]] = ([], [])
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any, **__: Any) -> None:
+        self.count += 1
+        if self.count < SKIP or (self.count - SKIP) % self.block:
+            return
+        if self.count > SKIP:
+            self.times[1].append((time.perf_counter() - self.mark) / self.block)
+            self.times[0].append(self._bare(self.block))
+            self.stop.requested = len(self.times[0]) == self.pairs
+        else:
+            self._bare(SKIP)
+        self.mark = time.perf_counter()
+
+    def _bare(self, steps: int) -> float:
+        start = time.perf_counter()
+        for _ in range(steps):
+            next(self.bare)
+        return (time.perf_counter() - start) / steps
+
+
+class Parts(Callback):
+    """Seconds per step by part, from the end of step SKIP to the end of step SKIP + steps."""
 
     def __init__(self, steps: int, stop: Stop, clocks: Clocks):
         self.steps, self.stop, self.clocks, self.count = steps, stop, clocks, 0
-        self.started = self.seconds = 0.0
         self.parts: dict[str, float] = {}
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any, **__: Any) -> None:
         self.count += 1
         if self.count == SKIP:
             self.clocks.reset()
-            self.started = time.perf_counter()
         elif self.count == SKIP + self.steps:
-            self.seconds = time.perf_counter() - self.started
             self.parts = {part: self.clocks.seconds[part] / self.steps for part in PARTS}
             self.stop.requested = True
 
 
-def measure(*, pairs: int = 5, threads: int = 2) -> Iterator[Case]:
-    """Three cases: a step of about 50 ms, DiT-S/2 on 32×32×4 latents at batch 4, and the shipped grids' DiT."""
+def measure(*, pairs: int = 25, threads: int = 2) -> Iterator[Case]:
+    """Three cases: a step of about 50 ms, DiT-S/2 on 32×32×4 latents at batch 4, and the shipped grids' DiT.
+
+    A block is as long as two logged steps are apart, but for the large network, whose step hides that.
+    """
     torch.set_num_threads(threads)
     small = {"backbone": "dit", "data": "mnist", "trainer": {"batch_size": 24}}
     large = {"backbone": "DiT-S/2", "trainer": {"batch_size": 4}}
     digits = {"backbone": "dit", "data": "digits", "trainer": {"batch_size": 128}}
-    yield _compare("DiT on MNIST, batch 24", small, None, steps=200, pairs=pairs)
-    yield _compare("DiT-S/2, 32×32×4, batch 4", large, Synthetic(), steps=20, pairs=pairs)
-    yield _compare("DiT on digits, batch 128", digits, None, steps=200, pairs=pairs)
+    yield _compare("DiT on MNIST, batch 24", small, None, block=50, pairs=pairs, steps=200)
+    yield _compare("DiT-S/2, 32×32×4, batch 4", large, Synthetic(), block=2, pairs=pairs, steps=20)
+    yield _compare("DiT on digits, batch 128", digits, None, block=50, pairs=pairs, steps=200)
 
 
-def _compare(name: str, given: dict[str, Any], data: Synthetic | None, *, steps: int, pairs: int) -> Case:
-    def candidate(clocks: Clocks | None = None) -> Clock:
-        with tempfile.TemporaryDirectory() as folder:
-            return _fewstep(given, data, steps, Path(folder), clocks or Clocks())
-
-    found = paired(name, lambda: _bare(given, data, steps), lambda: candidate().seconds / steps, pairs=pairs)
-    clocks = Clocks()
+def _compare(name: str, given: dict[str, Any], data: Synthetic | None, *, block: int, pairs: int, steps: int) -> Case:
+    stop = Stop()
+    turns = Turns(_bare(given, data), block=block, pairs=pairs, stop=stop)
+    _fewstep(given, data, stop, turns)
+    clocks, stop = Clocks(), Stop()
+    parts = Parts(steps, stop, clocks)
     with clocks.running():
-        return Case(found, candidate(clocks).parts)
+        _fewstep(given, data, stop, parts)
+    return Case(Paired(name, tuple(turns.times[0]), tuple(turns.times[1])), parts.parts)
 
 
 def _parts(given: dict[str, Any], data: Synthetic | None) -> tuple[Config, Components]:
@@ -86,27 +123,22 @@ def _parts(given: dict[str, Any], data: Synthetic | None) -> tuple[Config, Compo
     return config, Components(chosen, config.objective.build(), backbone)
 
 
-def _fewstep(given: dict[str, Any], data: Synthetic | None, steps: int, folder: Path, clocks: Clocks) -> Clock:
-    """The time of the real training: draws, logging, heartbeat, checkpoints as they are by default."""
+def _fewstep(given: dict[str, Any], data: Synthetic | None, stop: Stop, watch: Callback) -> None:
+    """The real training: draws, logging, heartbeat, checkpoints as they are by default."""
     config, parts = _parts(given, data)
-    stop = Stop()
-    run, clock = Run.create(config, folder), Clock(steps, stop, clocks)
-    with suppress(Interrupted):
-        fit(run, stop=stop, reporter=Reporter("none"), parts=parts, extra=[clock])
-    return clock
+    with tempfile.TemporaryDirectory() as folder, suppress(Interrupted):
+        fit(Run.create(config, Path(folder)), stop=stop, reporter=Reporter("none"), parts=parts, extra=[watch])
 
 
-def _bare(given: dict[str, Any], data: Synthetic | None, steps: int) -> float:
-    """Seconds per step of rectified flow in a plain loop: AdamW, clipping, one foreach EMA."""
+def _bare(given: dict[str, Any], data: Synthetic | None) -> Iterator[None]:
+    """Steps of rectified flow in a plain loop: AdamW, clipping, one foreach EMA."""
     config, parts = _parts(given, data)
     dataset, network = parts.data.dataset("train"), parts.backbone
     weights: list[torch.Tensor] = list(network.parameters())
     shadow = [weight.detach().clone() for weight in weights]
     optimizer = torch.optim.AdamW(weights, lr=1e-3, fused=True)
-    batch, started = config.trainer.batch_size, 0.0
-    for step in range(SKIP + steps):
-        if step == SKIP:
-            started = time.perf_counter()
+    batch = config.trainer.batch_size
+    while True:
         rows = dataset[torch.randint(len(dataset), (batch,))]
         x, noise = rows["x"], torch.randn(rows["x"].shape)
         t = torch.sigmoid(torch.randn(batch))
@@ -119,4 +151,4 @@ def _bare(given: dict[str, Any], data: Synthetic | None, steps: int) -> float:
         optimizer.step()
         with torch.no_grad():
             torch._foreach_lerp_(shadow, weights, 0.001)  # pyright: ignore[reportPrivateImportUsage]
-    return (time.perf_counter() - started) / steps
+        yield

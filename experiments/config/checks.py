@@ -70,27 +70,40 @@ def _backbone(config: Config) -> Iterator[Fault]:
         )
 
 
-_REFUSALS: dict[tuple[str, str, bool], str | None] = {}
+_LAID_OUT: dict[tuple[str, str, bool], Any] = {}
 
 
 def backbone_refusal(backbone: Plugin, data: Plugin, *, step: bool) -> str | None:
     """Why a backbone cannot be laid out for these data, or None where it can; asked once per combination."""
-    key = (json.dumps(backbone.plain(), sort_keys=True), json.dumps(data.plain(), sort_keys=True), step)
-    if key not in _REFUSALS:
-        try:
-            meta_backbone(backbone, data, step=step)
-            _REFUSALS[key] = None
-        except ValueError as error:
-            _REFUSALS[key] = str(error)
-    return _REFUSALS[key]
+    found = _laid_out(backbone, data, step)
+    return str(found) if isinstance(found, ValueError) else None
 
 
 def meta_backbone(backbone: Plugin, data: Plugin, *, step: bool) -> Any:
-    """The backbone on the meta device: sizes and names without memory or initialisation.
+    """The backbone on the meta device: sizes and names without memory or initialisation. To be looked at alone: who
+    asks again gets the same one.
 
     Raises:
         ValueError: the backbone refuses its sizes.
     """
+    found = _laid_out(backbone, data, step)
+    if isinstance(found, ValueError):
+        raise found
+    return found
+
+
+def _laid_out(backbone: Plugin, data: Plugin, step: bool) -> Any:
+    """The backbone, or the ValueError of its refusal."""
+    key = (json.dumps(backbone.plain(), sort_keys=True), json.dumps(data.plain(), sort_keys=True), step)
+    if key not in _LAID_OUT:
+        try:
+            _LAID_OUT[key] = _lay_out(backbone, data, step)
+        except ValueError as error:
+            _LAID_OUT[key] = error.with_traceback(None)
+    return _LAID_OUT[key]
+
+
+def _lay_out(backbone: Plugin, data: Plugin, step: bool) -> Any:
     import torch
     from torch.overrides import TorchFunctionMode
 

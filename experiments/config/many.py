@@ -18,6 +18,8 @@ from experiments.config.identity import canonical, digest_of, section_identity
 from experiments.config.raw import Raw
 from experiments.config.schema import KEYS
 
+SEED = "seed"
+
 
 @dataclass(frozen=True, eq=False)
 class Read:
@@ -29,11 +31,21 @@ class Read:
     faults: tuple[Fault, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """Configurations that differ in the seed alone: their values, their parts of the identity, what is wrong."""
+
+    values: dict[str, Any]
+    texts: dict[str, str]
+    faults: tuple[Fault, ...]
+
+
 class Resolver:
     """Resolves configurations that are given as sections; a section is known by its identity."""
 
     def __init__(self) -> None:
         self._read: dict[int, Read] = {}
+        self._shared: dict[tuple[int, ...], Shared] = {}
         self._defaults: dict[str, Read] = {}
         self._checked: dict[tuple[Any, ...], tuple[Fault, ...]] = {}
         self._texts: dict[int, tuple[Any, str | None]] = {}
@@ -49,16 +61,31 @@ class Resolver:
         Raises:
             ConfigError: all faults at once.
         """
-        parts = {key: self._section(key, sections.get(key)) for key in KEYS}
+        seed = self._section(SEED, sections.get(SEED))
+        place = tuple([id(raw) for key, raw in sections.items() if key != SEED])
+        shared = self._shared.get(place)
+        if shared is None:
+            shared = self._all_but_seed(sections, seed)
+            if not seed.faults:
+                self._shared[place] = shared
+        if shared.faults or seed.faults:
+            raise ConfigError([*shared.faults, *seed.faults])
+        text = self._text(SEED, seed.value)
+        texts = shared.texts if text is None else {**shared.texts, SEED: text}
+        return Config(**shared.values, seed=seed.value), digest_of(texts)
+
+    def _all_but_seed(self, sections: Mapping[str, Raw], seed: Read) -> Shared:
+        """What the seeds of a configuration share: no check looks at the seed."""
+        parts = {key: self._section(key, sections.get(key)) for key in KEYS if key != SEED}
         faults = [fault for part in parts.values() for fault in part.faults]
         for key, raw in sections.items():
-            if key not in parts:
+            if key not in KEYS:
                 faults += placed([Fault((key,), unknown("key", key, KEYS))], raw)
-        if faults:
-            raise ConfigError(faults)
+        if faults or seed.faults:
+            return Shared({}, {}, tuple(faults))
         values = {key: part.value for key, part in parts.items()}
         values["evaluation"] = self._evaluation(parts)
-        config = Config(**values)
+        config = Config(**values, seed=seed.value)
         for check, keys in CHECKS.items():
             place = (check, *[id(values[key]) for key in keys])
             if place not in self._checked:
@@ -66,10 +93,8 @@ class Resolver:
             for fault in self._checked[place]:
                 part = parts.get(fault.key[0])
                 faults += placed([fault], part.raw if part else Raw())
-        if faults:
-            raise ConfigError(faults)
         texts = {key: text for key, value in values.items() if (text := self._text(key, value)) is not None}
-        return config, digest_of(texts)
+        return Shared(values, texts, tuple(faults))
 
     def _section(self, key: str, raw: Raw | None) -> Read:
         if raw is None:

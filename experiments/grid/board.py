@@ -61,7 +61,7 @@ class Board:
 
     def __init__(self, study: Study, console: Console):
         self.study, self.console = study, console
-        self._states: dict[str, str] = {}
+        self._states: dict[str, CellState] = {}
         self._began: dict[str, float] = {}
         self._live: Live | None = None
 
@@ -83,16 +83,17 @@ class Board:
         finished = sum(state.state == "done" for _, state in states)
         for cell, state in states:
             before = self._states.get(cell.hash)
-            if before != state.state and (before is not None or state.state == "running"):
-                self._tell(cell, state, f"{finished}/{len(states)}")
-            self._states[cell.hash] = state.state
+            changed = before is None or before.state != state.state
+            if changed and (before is not None or state.state == "running"):
+                self._tell(cell, state, before, f"{finished}/{len(states)}")
+            self._states[cell.hash] = state
 
-    def _tell(self, cell: Cell, state: CellState, finished: str) -> None:
+    def _tell(self, cell: Cell, state: CellState, before: CellState | None, finished: str) -> None:
         now = time.monotonic()
         took = f" after {duration(now - self._began[cell.hash])}" if cell.hash in self._began else ""
         if state.state == "running":
             self._began[cell.hash] = now
-            took = f" from step {state.step}" if state.step else ""
+            took = f" from step {before.step}" if before is not None and before.step else ""
         self.say(
             f"[{finished} done] {cell.name}: {state.state}{took}" + (f": {state.message}" if state.message else "")
         )

@@ -43,10 +43,19 @@ class Costs:
         self._sizes: dict[tuple[int, int, bool], tuple[int, int]] = {}
         self._passes: dict[tuple[int, int, int], float] = {}
         self._kinds: dict[Kind, tuple[float, int]] = {}
+        self._costs: dict[tuple[int, ...], Cost] = {}
         self._rate: float | None = None
 
     def of(self, config: Config) -> Cost:
         """The cost of a cell."""
+        place = tuple(
+            [id(part) for part in (config.objective, config.backbone, config.data, config.trainer, config.ema)]
+        )
+        if place not in self._costs:
+            self._costs[place] = self._of(config)
+        return self._costs[place]
+
+    def _of(self, config: Config) -> Cost:
         steps = config.trainer.max_steps
         flops, parameters = self._kind(config)
         each = self.seconds_per_step(config)
@@ -69,6 +78,7 @@ class Costs:
         if known:
             flops = sum(map(self.flops_per_step, known.values()))
             self._rate = flops / sum(self._seconds[kind] for kind in known)
+            self._costs.clear()
 
     def _kind(self, config: Config) -> tuple[float, int]:
         """FLOPs of a step and parameters of the network."""

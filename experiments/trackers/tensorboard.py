@@ -24,17 +24,19 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(run.path / "tensorboard"), purge_step=first_step + 1)
+        self.flush()
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
-        self.flush()  # its own thread would write later, when the run may be another's
+        self.flush()
 
     def image(self, step: int, name: str, pixels: Any) -> None:
         self._writer.add_image(name, pixels, step, dataformats="HWC")
         self.flush()
 
     def flush(self) -> None:
+        """Write now: the writer's own thread would do so later, when the run may be another's."""
         self._writer.flush()
 
     def close(self) -> None:

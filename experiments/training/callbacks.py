@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -38,6 +39,24 @@ class AfterStep(Callback):
 
     def after_step(self, trainer: Trainer, module: TrainingModule, step: int) -> None:
         raise NotImplementedError
+
+
+class Several(Callback):
+    """Callbacks as one: at each hook those that define it, in their order.
+
+    Lightning would call each at each of the six hooks of a step, through a context of its own.
+    """
+
+    def __init__(self, callbacks: Sequence[Callback]):
+        for name in (name for name in vars(Callback) if name in ("setup", "teardown") or name.startswith("on_")):
+            own = [getattr(one, name) for one in callbacks if getattr(type(one), name) is not getattr(Callback, name)]
+            if own:
+                setattr(self, name, partial(_each, own))
+
+
+def _each(functions: Sequence[Callable[..., Any]], *args: Any, **named: Any) -> None:
+    for function in functions:
+        function(*args, **named)
 
 
 def due(step: int, every: int | None, module: TrainingModule) -> bool:

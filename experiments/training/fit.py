@@ -6,11 +6,13 @@ import logging
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from lightning import Callback, Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 
 from datamodules.base import DataError
@@ -144,7 +146,7 @@ def _order(parts: Components, trainer: Trainer, config: Config, module: Training
     )
 
 
-def _trainer(config: Config, steps: int, callbacks: list[Callback]) -> Trainer:
+def _trainer(config: Config, steps: int, own: Sequence[Callback]) -> Trainer:
     """Lightning's trainer without what we do ourselves: loggers, checkpoints, progress bar, samplers."""
     settings = config.trainer
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -159,7 +161,7 @@ def _trainer(config: Config, steps: int, callbacks: list[Callback]) -> Trainer:
         precision=LIGHTNING.get(settings.precision, "32-true"),  # pyright: ignore[reportArgumentType]
         max_steps=steps,
         max_epochs=-1,
-        callbacks=callbacks,
+        callbacks=callbacks.Several(own),
         accumulate_grad_batches=settings.accumulate,
         logger=False,
         enable_checkpointing=False,
@@ -168,7 +170,17 @@ def _trainer(config: Config, steps: int, callbacks: list[Callback]) -> Trainer:
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         inference_mode=False,
+        profiler=_Unprofiled(),
     )
+
+
+class _Unprofiled(PassThroughProfiler):
+    """Lightning enters its profiler some seventy times a step: this one has nothing to enter."""
+
+    _nothing = nullcontext()
+
+    def profile(self, action_name: str) -> Any:
+        return self._nothing
 
 
 def _divides(config: Config) -> bool:

@@ -58,11 +58,17 @@ class TrainingModule(LightningModule):
         self._skip: Callable[[Tensor], None] | None = None
         self._former: list[list[dict[str, Tensor]]] = []  # the ranks' windows in the checkpoint
         self._former_accumulate = 1
-        self._positions: dict[int, Tensor] = {}
+        self._drawn: dict[int, Draws] = {}  # by micro-batch
         self._optimizer_state: dict[str, Any] | None = None
         self._divided = False
         if config.trainer.activation_checkpointing:
             recompute(backbone)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "_current_fx_name":  # Lightning writes it down some fifty times a step; a module's own way is slow
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
 
     def compile_networks(self, **options: Any) -> None:
         """``torch.compile`` for the backbone, and for all that teach it; names stay as they are.
@@ -121,12 +127,12 @@ class TrainingModule(LightningModule):
         """The randomness of this micro-batch, by the positions of its rows in the global batch."""
         trainer = self.config.trainer
         micro = batch_idx % trainer.accumulate
-        if micro not in self._positions:
+        if micro not in self._drawn or self._drawn[micro].seed != self.seed:
             rows = positions(
                 0, trainer.batch_size, self.global_rank, self.trainer.world_size, trainer.accumulate, micro
             )
-            self._positions[micro] = rows.to(self.device)
-        return Draws(self.seed, self.step, self._positions[micro], trainer.batch_size)
+            self._drawn[micro] = Draws(self.seed, self.step, rows.to(self.device), trainer.batch_size)
+        return self._drawn[micro].at(self.step)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         named = [*self.backbone.named_parameters(), *self.objective.named_parameters()]

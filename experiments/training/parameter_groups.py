@@ -8,8 +8,6 @@ from typing import Any
 
 from torch import Tensor
 
-from experiments.training.sharding import by_kind
-
 Groups = dict[str, dict[str, float]]
 """Pattern of parameter names -> {"lr": factor on the learning rate, "weight_decay": instead of the optimiser's}.
 
@@ -53,6 +51,8 @@ def partition(
     among processes have groups apart from whole ones, for torch updates no group of both; if they come first among
     ``parameters``, the groups taken together have the order that they would have if nothing were divided.
     """
+    from experiments.training.sharding import by_kind  # which loads DTensor: a second that planning does not need
+
     chosen: dict[tuple[str | None, bool], list[Tensor]] = {
         (pattern, decays): [] for pattern in (None, *groups) for decays in (True, False)
     }

@@ -64,6 +64,28 @@ def test_a_row_is_a_function_of_seed_step_position_and_name(seed, step, order, w
         assert not torch.equal(getattr(whole, method)("time", (12, width)), all_rows)
 
 
+@given(st.lists(st.integers(0, 40) | st.integers(2**32 - 20, 2**32 - 1), min_size=2, max_size=6), st.integers(1, 9))
+def test_draws_that_go_from_step_to_step_are_those_of_each_step(steps, width):
+    index, rows = torch.arange(6), Draws(3, 0, torch.arange(6))
+    for step in steps:
+        for name in ("time", "drop"):
+            alone = Draws(3, step, index).uniform(name, (6, width))
+            assert torch.equal(rows.at(step).uniform(name, (6, width)), alone)
+            assert torch.equal(
+                rows.at(step).given(noise=alone).normal(name, (6,)), Draws(3, step, index).normal(name, (6,))
+            )
+
+
+def test_small_draws_are_computed_once_for_many_steps(monkeypatch):
+    calls, rows, whole = [], Draws(0, 0, torch.arange(6)), module.philox
+    monkeypatch.setattr(module, "philox", lambda *args: calls.append(args) or whole(*args))
+    for step in range(100, 132):
+        rows.at(step).uniform("time", (6,))
+    assert len(calls) == 2
+    rows.at(131).uniform("time", (6, 5))
+    assert len(calls) == 3
+
+
 def test_shapes_share_a_row_and_dtypes_agree():
     draws = Draws(0, 0, torch.arange(5))
     assert torch.equal(draws.uniform("a", (5, 2, 3)).flatten(1), draws.uniform("a", (5, 8))[:, :6])

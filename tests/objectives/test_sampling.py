@@ -251,3 +251,25 @@ def test_products_that_do_not_fit_are_refused():
         VarianceExploding(rho=0.5)
     with pytest.raises(ValueError, match="of its mass"):
         FlowMatching(path=VarianceExploding(sigma_max=1.0), time=LogitNormal(5.0, 0.1))
+
+
+def test_a_float32_network_is_told_the_length_of_the_step_in_float32():
+    seen = []
+
+    def network(z, t, condition, step):
+        seen.append((step.dtype, step.tolist()))
+        return torch.zeros_like(z)
+
+    sample(Shortcut(), network, NOISE, None, steps=4, network_dtype=torch.float32)
+    assert seen == [(torch.float32, [0.25] * 16)] * 4
+
+
+def test_shortcut_predicts_by_the_finest_step_unless_told():
+    def network(z, t, condition, step):
+        return z * step[:, None]
+
+    t, objective = torch.full((16,), 0.5, dtype=torch.float64), Shortcut()
+    for step in (None, torch.full_like(t, 0.25)):
+        velocity = NOISE * (1 / 128 if step is None else 0.25)
+        x, noise = objective.predict(network, NOISE, t, None, step)
+        torch.testing.assert_close((x, noise), (NOISE - velocity / 2, NOISE + velocity / 2))

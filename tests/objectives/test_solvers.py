@@ -281,3 +281,26 @@ def test_what_does_not_fit_is_refused(make, told):
     with pytest.raises(ValueError, match=told):
         make()
     EulerMaruyama("sde").check(FlowMatching(path=VarianceExploding()))
+
+
+@pytest.mark.parametrize("solver", ORDERS | dict.fromkeys((Dopri5(), EulerMaruyama())), ids=str)
+def test_every_solver_hands_on_the_condition(solver):
+    """A network that looks at it alone: a constant velocity, which a deterministic solver follows exactly."""
+
+    def network(z, t, condition, step=None):
+        return condition["shift"][:, None].expand_as(z)
+
+    objective, found = formulation("rf/lognorm(0.00,1.00)"), []
+    for shift in (0.5, -0.25):
+        condition = {"shift": torch.full((16,), shift, dtype=torch.float64)}
+        found.append(sample(objective, network, NOISE, condition, steps=4, solver=solver, draws=draws(16)))
+        if solver.deterministic:
+            close(found[-1], NOISE - shift, 1e-9)
+    assert not torch.allclose(*found, atol=0.1)
+
+
+@pytest.mark.parametrize(("diffusion", "w"), [("sigma", lambda t: t), ("sine", lambda t: math.sin(math.pi * t) ** 2)])
+def test_euler_maruyamas_diffusions_on_the_straight_path(diffusion, w):
+    t = torch.linspace(0.1, 0.9, 9, dtype=torch.float64)
+    expected = torch.tensor([3 * w(float(at)) for at in t], dtype=torch.float64)
+    close(EulerMaruyama(diffusion, scale=3.0).strength(Straight(), t), expected, 1e-12)

@@ -39,7 +39,7 @@ SlurmctldPort={controller}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=10
 CredType=cred/munge
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
@@ -116,7 +116,7 @@ class Cluster:
         self.call("slurmctld", "-i")
         for node in NODES:
             self.start(node)
-        self._wait()
+        self.wait()
 
     def _configure(self) -> None:
         ports = _free_ports(1 + len(NODES))
@@ -140,7 +140,8 @@ class Cluster:
         }  # fmt: skip
         self.call("munged", "--force", *(f"--{option}={self.folder / name}" for option, name in files.items()))
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
+        """Until both nodes are idle; a node that was down takes work again when its daemon registers."""
         deadline = time.monotonic() + STARTING
         while time.monotonic() < deadline:
             with suppress(RuntimeError):

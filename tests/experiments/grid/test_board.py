@@ -55,9 +55,13 @@ def test_a_terminal_gets_a_table_and_a_file_gets_lines(make_study: MakeStudy) ->
     for terminal in (True, False):
         file = io.StringIO()
         with Board(study, Console(file=file, force_terminal=terminal, width=120)) as board:
-            for state in (CellState("pending"), CellState("running", step=3), CellState("failed", message="why")):
+            for state in (
+                *(CellState("pending"), CellState("running", step=1), CellState("interrupted", step=3)),
+                *(CellState("running", step=4), CellState("failed", message="why")),
+            ):
                 board.show([(cell, state)])
         assert ("steps/s" in file.getvalue()) == terminal
         lines = [line[9:] for line in file.getvalue().splitlines()]
         if not terminal:
-            assert lines == ["[0/1 done] a: running from step 3", "[0/1 done] a: failed after 0 s: why"]
+            told = ["running", "interrupted after 0 s", "running from step 3", "failed after 0 s: why"]
+            assert lines == [f"[0/1 done] a: {what}" for what in told]

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.config import ConfigError, resolve
+from experiments.config import ConfigError, parse, resolve
+from experiments.config.many import Resolver
+from experiments.config.raw import Raw
 from experiments.errors import UserError
 from experiments.grid import planning, sources
 from experiments.grid.language import Grid, read_grid
@@ -248,13 +250,25 @@ seeds: {range: [0, 9]}
     assert took < 4, f"{took:.1f} s"
 
 
-def test_planning_imports_no_lightning(tmp_path: Path) -> None:
+def test_planning_imports_neither_lightning_nor_what_else_is_slow(tmp_path: Path) -> None:
     read(tmp_path, SMALL)
     code = (
         "import sys; from pathlib import Path; from experiments.grid.language import read_grid; "
         "from experiments.grid.planning import plan; "
         f"plan(read_grid(Path({str(tmp_path / 'grid.yaml')!r}))); "
-        "print(*({'torch', 'lightning', 'lightning_fabric', 'pytorch_lightning', 'matplotlib'} & sys.modules.keys()))"
+        "slow = {'lightning', 'lightning_fabric', 'pytorch_lightning', 'matplotlib', 'torch.distributed.tensor'}; "
+        "print(*(({'torch'} | slow) & sys.modules.keys()))"
     )
     ended = subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True)
     assert ended.stdout.split() == ["torch"]
+
+
+def test_a_seed_that_cannot_be_does_not_spoil_the_others() -> None:
+    """Cells that differ in the seed share all else, whichever comes first."""
+    resolver, good, bad = Resolver(), Raw({"seed": 3}), Raw({"seed": -3})
+    objective = Raw({"objective": "shortcut"})
+    with pytest.raises(ConfigError, match="seed"):
+        resolver.resolve({"objective": objective, "seed": bad})
+    config, digest = resolver.resolve({"objective": objective, "seed": good})
+    alone = resolve(parse({"objective": "shortcut", "seed": 3}))
+    assert (config, digest) == (alone, alone.hash)

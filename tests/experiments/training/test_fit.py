@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,11 +11,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from experiments import runs
 from experiments.console import Reporter
 from experiments.errors import Interrupted, RunFailed, UserError
 from experiments.execute import execute
@@ -195,6 +198,33 @@ def test_a_full_disk_is_reported_and_the_last_checkpoint_stays(
     assert execute(run) == 3
     assert "disk" in run.status["message"]
     assert final_state(run)["step"] == 4
+
+
+def test_a_run_that_died_after_its_last_checkpoint_leaves_no_more_than_any_other(make_run: MakeRun) -> None:
+    run = make_run(trainer__keep_checkpoints=2)
+    fit(run, stop=Stop(), reporter=QUIET)
+    kept = checkpoints.steps(run.checkpoints)
+    assert kept == [12, 8]
+    shutil.copytree(checkpoints.folder(run.checkpoints, 8), checkpoints.folder(run.checkpoints, 4))
+    (run.checkpoints / ".step-000000012.left").mkdir()
+    assert execute(run) == 0
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["step-000000008", "step-000000012"]
+
+
+def test_a_disk_that_takes_no_status_either_is_reported(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, full = make_run(), OSError(28, "No space left on device")
+    interrupted(run, 5)
+    with monkeypatch.context() as patch:
+        for place, name in ((checkpoints, "write_tensors"), (runs, "write_json")):
+            patch.setattr(place, name, Mock(side_effect=full))
+        assert execute(run, progress="lines") == 3
+    said = " ".join(capsys.readouterr().err.split())
+    assert "No space left on device" in said
+    assert "The last checkpoint is intact" in said
+    assert final_state(run)["step"] == 5
+    assert execute(run) == 0
 
 
 def test_a_child_goes_on_from_its_parent_under_its_own_identity(make_run: MakeRun) -> None:

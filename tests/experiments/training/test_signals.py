@@ -87,6 +87,9 @@ def test_a_second_ctrl_c_stops_at_once_and_harms_no_checkpoint(
     run, stop = small_run(tmp_path, **OPTIONS), Stop()
 
     def twice() -> None:
+        deadline = time.monotonic() + 60
+        while not checkpoints.steps(run.checkpoints) and time.monotonic() < deadline:
+            time.sleep(0.01)  # the first one is written beside the training
         os.kill(os.getpid(), signal.SIGINT)
         while not stop.requested:
             time.sleep(0.01)
