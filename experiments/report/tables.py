@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from experiments.report.rows import Rows
 from experiments.report.statistics import Summary, summarise
 
 MORE_IS_BETTER = {"precision", "recall"}
+ONE_IS_BEST = {"diversity", "diversity_within_class"}
 NAMES = {
     "frechet_distance": "Fréchet distance to the training split",
     "frechet_distance_heldout": "Fréchet distance to the held-out split",
@@ -23,9 +25,24 @@ NAMES = {
     "memorisation": "Memorisation: share of samples nearer to a training image than held-out ones are",
     "bits_per_dim": "Bits per dimension of held-out samples",
     "bits_per_dim_error": "Standard error of the bits per dimension",
+    "diversity": "Diversity: distance between samples over that between held-out data",
+    "diversity_within_class": "Diversity within a class",
+    "straightness": "Straightness: variance of the velocity along a sample's way",
+    "straightness_relative": "Straightness, relative to the chord",
+    "path_length": "Path length",
+    "path_length_ratio": "Path length over the chord",
     "validation_loss": "Validation loss, mean over 8 times",
     "seconds_per_image": "Seconds per image",
 }
+FAMILIES = {
+    r"self_consistency_step_(\S+)": r"Self-consistency error of steps of \1",
+    r"teacher_gap_1": "Teacher–student gap at 1 step",
+    r"teacher_gap_(\d+)": r"Teacher–student gap at \1 steps",
+    r"loss_t(\S+)-(\S+)_step_0": r"Held-out loss, t from \1 to \2, steps of no length",
+    r"loss_t(\S+)-(\S+)_step_(\S+)": r"Held-out loss, t from \1 to \2, steps of \3",
+    r"loss_t([^_]+)-([^_]+)": r"Held-out loss, t from \1 to \2",
+}
+"""Names that hold an option of their metric."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +82,13 @@ class Table:
     @property
     def best(self) -> tuple[float, ...]:
         """The best mean of each column; nan for a column without a number."""
-        choose = max if self.metric in MORE_IS_BETTER else min
         columns = ([line.summaries[at].mean for line in self.lines] for at in range(len(self.steps)))
-        return tuple(choose((m for m in column if math.isfinite(m)), default=math.nan) for column in columns)
+        return tuple(min(filter(math.isfinite, column), key=self._cost, default=math.nan) for column in columns)
+
+    def _cost(self, value: float) -> float:
+        if self.metric in ONE_IS_BEST:
+            return abs(value - 1)
+        return -value if self.metric in MORE_IS_BETTER else value
 
 
 def table(study: Study, rows: Rows, *, setting: str, metric: str) -> Table:
@@ -93,7 +114,10 @@ def table(study: Study, rows: Rows, *, setting: str, metric: str) -> Table:
 
 def name(metric: str) -> str:
     """A metric as one says it."""
-    return NAMES.get(metric, metric.replace("_", " ").capitalize())
+    if metric in NAMES:
+        return NAMES[metric]
+    found = (match.expand(told) for family, told in FAMILIES.items() if (match := re.fullmatch(family, metric)))
+    return next(found, metric.replace("_", " ").capitalize())
 
 
 def text(summary: Summary) -> str:

@@ -199,7 +199,7 @@ def test_every_plugin_with_defaults_resolves_and_reads_back() -> None:
         (3, "expected an objective"),
         ({"k": 1}, "which objective?"),
         ({"name": ["rf"]}, "which objective?"),
-        ("shortcut(1,2,3,4,5,6,7)", "takes 6 arguments"),
+        ("shortcut(1,2,3,4,5,6,7,8,9)", "takes 8 arguments"),
         ("shortcut(rf, flow=rf)", "twice"),
         ("shortcut(kk=1)", "no such option of shortcut 'kk'; did you mean 'k'?"),
         ("shortcut(k=0.5, 3)", "follows one with a name"),

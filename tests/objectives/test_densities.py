@@ -12,7 +12,7 @@ from scipy import stats
 
 from objectives import FlowMatching, formulation
 from objectives.conformance import DensityConformance
-from objectives.densities import Beta, CosMap, LogitNormal, Mixture, Mode, Shifted, TimeDensity, Uniform
+from objectives.densities import Beta, CosMap, LogitNormal, Mixture, Mode, Shifted, TanNormal, TimeDensity, Uniform
 
 U = torch.linspace(0.001, 0.999, 999, dtype=torch.float64)
 parameters = st.floats(0.2, 20)
@@ -21,6 +21,11 @@ parameters = st.floats(0.2, 20)
 class TestShifted(DensityConformance):
     def densities(self):
         return st.builds(Shifted, st.floats(0.2, 5), st.sampled_from((LogitNormal(), Uniform(), CosMap(), Mode(1.0))))
+
+
+class TestTanNormal(DensityConformance):
+    def densities(self):
+        return st.builds(TanNormal, st.floats(-2, 2), st.floats(0.1, 3))
 
 
 class TestBeta(DensityConformance):

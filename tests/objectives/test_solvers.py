@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-from objectives import FlowMatching, Shortcut, formulation, sample
+from objectives import SCM, ConsistencyTraining, FlowMatching, Shortcut, formulation, sample
 from objectives.conformance import (
     AdaptiveConformance,
     ConvergenceConformance,
@@ -18,12 +18,13 @@ from objectives.conformance import (
 )
 from objectives.conformance.common import LEVEL, close, draws, mixture, to_uniforms, uniformity
 from objectives.convergence import strong, weak
-from objectives.paths import Cosine, LDMLinear, Straight, VarianceExploding
+from objectives.paths import Cosine, LDMLinear, Straight, Trig, VarianceExploding
 from objectives.solvers import (
     DDIM,
     DPMPP2M,
     RK4,
     SOLVERS,
+    Consistency,
     Dopri5,
     EDMStochastic,
     Euler,
@@ -32,7 +33,7 @@ from objectives.solvers import (
     Midpoint,
 )
 
-PATHS = (Straight(), Cosine(), LDMLinear(), VarianceExploding())
+PATHS = (Straight(), Cosine(), LDMLinear(), Trig(), VarianceExploding())
 ORDERS = {Euler(): 1, DDIM(): 1, Heun(): 2, Midpoint(): 2, RK4(): 4, DPMPP2M(): 2}
 EVALUATIONS = {
     Euler(): lambda n: n,
@@ -106,14 +107,25 @@ class TestEDMStochastic(SolverConformance):
         return 2 * steps - 1
 
 
+class TestConsistency(SolverConformance):
+    def solvers(self):
+        return st.just(Consistency())
+
+    def objectives(self):
+        return st.sampled_from([ConsistencyTraining(), SCM()])
+
+    def evaluations(self, steps):
+        return steps
+
+
 def test_every_solver_is_in_a_kit():
-    tested = {type(solver) for solver in EVALUATIONS} | {EDMStochastic}
+    tested = {type(solver) for solver in EVALUATIONS} | {EDMStochastic, Consistency}
     assert tested == set(SOLVERS.values())
     assert {type(solver) for solver in ORDERS} == {
         solver for solver in SOLVERS.values() if solver.deterministic and solver is not Dopri5
     }
     for path in PATHS:
-        assert set(path.solvers) - {"edm_stochastic"} == set(SOLVERS) - {"edm_stochastic"}
+        assert set(path.solvers) - {"edm_stochastic"} == set(SOLVERS) - {"edm_stochastic", "consistency"}
 
 
 class _Stale(Midpoint):
