@@ -72,7 +72,7 @@ class Turns(Callback):
 
     def paired(self, name: str) -> Paired:
         """Seconds per step of both, pair by pair."""
-        blocks = range(0, len(self.seconds[0]), self.turns)
+        blocks = range(0, self.pairs * self.turns, self.turns)
         bare, ours = (tuple(statistics.fmean(s[i : i + self.turns]) for i in blocks) for s in self.seconds)
         return Paired(name, bare, ours)
 
