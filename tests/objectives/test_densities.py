@@ -50,6 +50,15 @@ def test_beta_is_scipys(alpha, beta):
     torch.testing.assert_close(density.pdf(t)[inner], torch.from_numpy(law.pdf(t.numpy()))[inner], rtol=1e-8, atol=0)
 
 
+@pytest.mark.parametrize(("alpha", "beta"), [(2, 3), (1, 2)])
+def test_betas_lower_tail_is_scipys_beyond_the_table(alpha, beta):
+    density, law = Beta(alpha, beta), stats.beta(alpha, beta)
+    u = torch.logspace(-24, -12, 13, dtype=torch.float64)
+    t = torch.from_numpy(law.ppf(u.numpy()))
+    torch.testing.assert_close(density.quantile(u), t, rtol=1e-5, atol=0)
+    torch.testing.assert_close(density.cdf(t), u, rtol=1e-4, atol=0)
+
+
 @pytest.mark.parametrize("density", [Beta(0.2, 0.2), Beta(30, 2), Mixture(), Mixture(Mode(-1), LogitNormal(9, 0.01))])
 def test_quantiles_in_float32_are_float64s_rounded(density):
     u = torch.tensor([2.0**-24, 1e-3, 0.3, 0.7, 1 - 2.0**-10])

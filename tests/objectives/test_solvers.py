@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -231,6 +232,22 @@ def test_stages_are_asked_for_at_their_own_times(solver, nodes):
 
     solver.solve(FlowMatching(), network, NOISE, torch.tensor([0.8, 0.3]).double(), None)
     assert seen == pytest.approx(nodes)
+
+
+@pytest.mark.parametrize("solver", [Euler(), Heun(), Midpoint(), RK4()], ids=lambda solver: solver.name)
+def test_every_stage_is_told_the_length_of_its_step(solver):
+    objective, lengths = FlowMatching(), []
+    objective.needs = replace(objective.needs, step=True)
+
+    def velocity(network, z, t, condition=None, step=None):
+        lengths.append(step)
+        return network(z, t)
+
+    objective.velocity = velocity
+    solver.solve(objective, NETWORK, NOISE, torch.tensor([0.8, 0.3]).double(), None)
+    assert lengths
+    for length in lengths:
+        close(length, torch.full((len(NOISE),), 0.5).double())
 
 
 def test_the_network_is_never_asked_beyond_the_grid():
