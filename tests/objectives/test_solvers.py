@@ -234,17 +234,23 @@ def test_stages_are_asked_for_at_their_own_times(solver, nodes):
     assert seen == pytest.approx(nodes)
 
 
-@pytest.mark.parametrize("solver", [Euler(), Heun(), Midpoint(), RK4()], ids=lambda solver: solver.name)
+@pytest.mark.parametrize(
+    "solver", [Euler(), Heun(), Midpoint(), RK4(), DDIM(), DPMPP2M(), EulerMaruyama()], ids=lambda solver: solver.name
+)
 def test_every_stage_is_told_the_length_of_its_step(solver):
     objective, lengths = FlowMatching(), []
     objective.needs = replace(objective.needs, step=True)
 
-    def velocity(network, z, t, condition=None, step=None):
-        lengths.append(step)
-        return network(z, t)
+    def asked(whole):
+        def wrapped(network, z, t, condition=None, step=None):
+            lengths.append(step)
+            return whole(network, z, t, condition)
 
-    objective.velocity = velocity
-    solver.solve(objective, NETWORK, NOISE, torch.tensor([0.8, 0.3]).double(), None)
+        return wrapped
+
+    flow = FlowMatching()
+    objective.velocity, objective.predict = asked(flow.velocity), asked(flow.predict)
+    solver.solve(objective, NETWORK, NOISE, torch.tensor([0.8, 0.3]).double(), None, draws=draws(rows=len(NOISE)))
     assert lengths
     for length in lengths:
         close(length, torch.full((len(NOISE),), 0.5).double())
