@@ -202,9 +202,9 @@ def _resolve(group: str, written: Any, base: Plugin | None, faults: list[Fault])
             Fault((), f"expected {with_article(singular(group))}: a name, or a mapping with a name; given {written!r}")
         )
         raise Refused
-    given = dict(written)
+    given, below = dict(written), {}
     if "name" not in given and base is not None:
-        given = {**base.plain(), **given}
+        given, below = {**base.plain(), **given}, base.options
     name = given.pop("name", None)
     if not isinstance(name, str):
         faults.append(Fault(("name",), f"which {singular(group)}? {_choices(group)}"))
@@ -226,9 +226,10 @@ def _resolve(group: str, written: Any, base: Plugin | None, faults: list[Fault])
         elif option.name not in given and option.name not in meant:
             chosen[option.name] = value
         else:
-            default = option.default if isinstance(option.default, Plugin) else None
+            default = {option.name: option.default, **below, **meant}[option.name]
+            nested = _nested(default if isinstance(default, Plugin) else None)
             try:
-                chosen[option.name] = conform(value, option.annotation, (option.name,), faults, _nested(default))
+                chosen[option.name] = conform(value, option.annotation, (option.name,), faults, nested)
             except Refused:
                 continue
     if faults:
