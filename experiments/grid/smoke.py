@@ -59,7 +59,7 @@ def smoke(grid: Grid) -> Grid:
             marks |= {(*told, key): mark for key, mark in point.sources.items() if mark is not None}
             cells.append({key: value for key, value in point.values.items() if key not in everywhere})
         after = {name: keys if name in built_on else [] for name, keys in block.after.items()}
-        blocks.append(Block(block.name, cells=cells, after=after, marks=marks, place=block.place))
+        blocks.append(Block(block.name, cells=cells, alike=True, after=after, marks=marks, place=block.place))
     resources = {name: replace(one, match=[]) for name, one in grid.resources.items() if name == DEFAULT}
     name = f"{grid.name}{SUFFIX}"
     return replace(grid, name=name, base=base, blocks=tuple(blocks), resources=resources, smoke={})
