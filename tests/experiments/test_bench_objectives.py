@@ -79,6 +79,14 @@ def test_every_objective_is_measured_against_rf(case: Case) -> None:
     assert all(cost.whole.ratio > 0 and cost.rest.ratio > 0 for cost in costs)
 
 
+def test_a_batch_is_doubled_until_the_objective_takes_it() -> None:
+    case = Case("mlp", Synthetic(shape=(3,), num_classes=0), batch=3, steps=1)
+    assert case.fitting(FlowMatching()) is case
+    assert case.fitting(Shortcut(k=1 / 12)).batch == 12
+    with pytest.raises(ValueError, match="multiple of 5"):
+        case.fitting(Shortcut(k=1 / 5))
+
+
 def test_a_line_says_by_how_much_the_measured_ratio_is_off() -> None:
     cost = Cost("one", Passes(1.5, 2.25), 2.0, Paired("one", (1, 1), (2.1, 2.3)), Paired("one", (1, 1), (0.01, 0.01)))
     assert cost.excess == pytest.approx(0.1)
