@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from backbones.layers.attention import Attention
+from datamodules import DataSpec
 from experiments.cli.app import start
 from experiments.config import read, resolve
 from experiments.config.checks import meta_backbone
@@ -36,7 +36,7 @@ class Small(nn.Module):
 
     def __init__(self, width: int, depth: int):
         super().__init__()
-        self.spec, self.step = SimpleNamespace(shape=(3,), num_classes=0, context=None, pooled=0), False
+        self.spec, self.step = DataSpec((3,)), False
         self.first, self.last = nn.Linear(3, width), nn.Linear(width, 3)
         self.blocks = nn.ModuleList([Block(width) for _ in range(depth)])
 
@@ -64,7 +64,7 @@ def test_activations_of_a_small_network_by_hand(width: int, depth: int, samples:
 class OneAttention(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.spec, self.step = SimpleNamespace(shape=(10, 8), num_classes=0, context=None, pooled=0), False
+        self.spec, self.step = DataSpec((10, 8)), False
         self.attention = Attention(width=8, heads=2)
 
     def forward(self, z: Tensor, t: Tensor, condition: Any = None) -> Tensor:
