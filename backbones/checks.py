@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from backbones.spec import Spec, parts_of
 
 
@@ -17,6 +19,12 @@ def check_positive(**sizes: float) -> None:
     for name, size in sizes.items():
         if not size > 0:
             raise ValueError(f"{name}={size}; allowed: above 0")
+
+
+def check_scale(time_scale: float) -> None:
+    """Refuse a scale at which all times have one code."""
+    if not (time_scale and math.isfinite(time_scale)):
+        raise ValueError(f"time_scale={time_scale}; allowed: any finite number but 0")
 
 
 def check_heads(width: int, heads: int) -> None:

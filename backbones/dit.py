@@ -6,12 +6,12 @@ public checkpoints. Shapes: B batch, N tokens, D width.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
 from backbones.base import Backbone, Complete, Spec
-from backbones.checks import check_heads, check_patches, check_positive
+from backbones.checks import check_heads, check_patches, check_positive, check_scale
 from backbones.initialisation import Rules, normal, xavier_uniform, zeros
 from backbones.layers.attention import Attention
 from backbones.layers.embedding import LabelEmbedding, StepEmbedding, TimeEmbedding
@@ -44,7 +44,7 @@ class DiT(Backbone):
 
     The vector y = time + label (+ step) modulates every block. Position codes are fixed. The published parameter
     counts include the N·D position codes, which are no parameters here; the published output also has a second half
-    for a learned variance, which no objective here asks for.
+    for a learned variance, which no objective here asks for: with `learn_sigma` its weights are there and left out.
 
     Args:
         spec: shape (C, L), (C, H, W) or (C, T, H, W) and number of classes; filled in by the framework.
@@ -54,7 +54,10 @@ class DiT(Backbone):
         depth: number of blocks.
         heads: attention heads.
         mlp_ratio: hidden width of a block's MLP divided by D.
-        time_scale: what t is multiplied by before its sine-cosine code.
+        time_scale, time_offset: t is embedded by the sine-cosine code of time_scale·t + time_offset. Public weights:
+            1000·t − 1 for DDPM's step numbers from 0, 1 − t for SiT.
+        frequency_shift: 1 for the code's frequencies in diffusers' DiT.
+        learn_sigma: whether the last layer has the published second half, which is not part of the output.
 
     Raises:
         ValueError: a size that does not fit, or data with context or a pooled vector.
@@ -96,21 +99,29 @@ class DiT(Backbone):
         heads: int = 3,
         mlp_ratio: float = 4.0,
         time_scale: float = 1000.0,
+        time_offset: float = 0.0,
+        frequency_shift: Literal[0, 1] = 0,
+        learn_sigma: bool = False,
     ) -> None:
         super().__init__(spec, step=step)
-        check_positive(width=width, depth=depth, mlp_ratio=mlp_ratio, time_scale=time_scale)
+        check_positive(width=width, depth=depth, mlp_ratio=mlp_ratio)
+        check_scale(time_scale)
         check_patches("DiT", spec.shape, patch)
         check_heads(width, heads)
         dims = len(spec.shape) - 1
         check_positions("DiT", width, dims)
         self.patch, self.width, self.depth, self.heads = patch, width, depth, heads
-        self.mlp_ratio, self.time_scale = mlp_ratio, time_scale
+        self.mlp_ratio, self.time_scale, self.time_offset = mlp_ratio, time_scale, time_offset
+        self.frequency_shift, self.learn_sigma = frequency_shift, learn_sigma
         self.x_embedder = PatchEmbed(channels=spec.shape[0], patch=patch, width=width, dims=dims)
-        self.t_embedder = TimeEmbedding(width=width, scale=time_scale)
+        self.t_embedder = TimeEmbedding(
+            width=width, scale=time_scale, offset=time_offset, frequency_shift=frequency_shift
+        )
         self.y_embedder = LabelEmbedding(classes=spec.num_classes, width=width) if spec.num_classes else None
         self.step_embedder = StepEmbedding(width=width, scale=time_scale) if step else None
         self.blocks = nn.ModuleList([DiTBlock(width=width, heads=heads, mlp_ratio=mlp_ratio) for _ in range(depth)])
-        self.final_layer = FinalLayer(width=width, outputs=patch_features(spec.shape, patch))
+        halves = 2 if learn_sigma else 1
+        self.final_layer = FinalLayer(width=width, outputs=halves * patch_features(spec.shape, patch))
 
     def compute(self, z: Tensor, t: Tensor, condition: Complete, step: Tensor | None) -> Tensor:
         """Embed, pass through the blocks, lay the patches out again."""
@@ -125,4 +136,5 @@ class DiT(Backbone):
         x = x + grid_positions(grid, self.width, device=x.device, dtype=x.dtype)
         for block in self.blocks:
             x = block(x, y)
-        return unpatchify(self.final_layer(x, y), grid, self.patch)
+        out = unpatchify(self.final_layer(x, y), grid, self.patch)
+        return out[:, : z.shape[1]] if self.learn_sigma else out

@@ -19,38 +19,42 @@ def at_least_float32(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def sinusoid(values: Tensor, width: int) -> Tensor:
-    """[cos(vω), sin(vω)], ω_i = exp(−ln 10⁴ · i/half), i < half = width/2, in float32 at least.
+def sinusoid(values: Tensor, width: int, *, shift: int = 0) -> Tensor:
+    """[cos(vω), sin(vω)], ω_i = exp(−ln 10⁴ · i/(half − shift)), i < half = width/2, in float32 at least.
 
     Args:
         values: (B,) of any floating dtype.
         width: an even number.
+        shift: 0 as DiT, U-ViT and SD3 have it; 1 as the DiT of diffusers.
 
     Returns:
         (B, width).
     """
     half = width // 2
-    omega = torch.exp(-math.log(1e4) * torch.arange(half, device=values.device, dtype=torch.float32) / half)
+    omega = torch.exp(-math.log(1e4) * torch.arange(half, device=values.device, dtype=torch.float32) / (half - shift))
     angles = at_least_float32(values)[:, None] * omega
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
 class TimeEmbedding(nn.Module):
-    """A number to a vector: sine-cosine code of scale·t, then Linear, SiLU, Linear (DiT, SD3).
+    """A number to a vector: sine-cosine code of scale·t + offset, then Linear, SiLU, Linear (DiT, SD3).
 
     Args:
         width: D of the result.
         scale: what t is multiplied by: 1000 is the field's; for t in [0, 1] without it, codes hardly differ.
+        offset: what is added: −1 where training counted its steps from 0 (DDPM), 1 with scale −1 for time reversed.
+        frequency_shift: as of :func:`sinusoid`.
     """
 
-    def __init__(self, *, width: int, scale: float = 1000.0) -> None:
+    def __init__(self, *, width: int, scale: float = 1000.0, offset: float = 0.0, frequency_shift: int = 0) -> None:
         super().__init__()
-        self.scale = scale
+        self.scale, self.offset, self.frequency_shift = scale, offset, frequency_shift
         self.mlp = nn.Sequential(nn.Linear(FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, t: Tensor) -> Tensor:
         """(B,) to (B, D)."""
-        code = sinusoid(self.scale * at_least_float32(t), FREQUENCIES)
+        value = self.scale * at_least_float32(t) + self.offset
+        code = sinusoid(value, FREQUENCIES, shift=self.frequency_shift)
         return self.mlp(code.to(next(self.mlp.parameters()).dtype))
 
 

@@ -72,6 +72,19 @@ def test_forward_is_the_paper_written_out(make_spec: Any) -> None:
     torch.testing.assert_close(network(z, t, {"label": label}), expected)
 
 
+def test_the_learned_variance_is_there_and_left_out(make_spec: Any) -> None:
+    """The last layer's features are (p1, p2, 2C): the published count, and the first C channels are the output."""
+    torch.manual_seed(0)
+    size = {"patch": 2, "width": 8, "depth": 1, "heads": 2}
+    both, one = DiT(make_spec((3, 4, 4)), learn_sigma=True, **size), DiT(make_spec((3, 4, 4)), **size)
+    kept = both.state_dict()
+    for name in ("final_layer.linear.weight", "final_layer.linear.bias"):
+        kept[name] = kept[name].unflatten(0, (4, 2, 3))[:, 0].flatten(0, 1)
+    one.load_state_dict(kept)
+    z, t = torch.randn(2, 3, 4, 4), torch.rand(2)
+    torch.testing.assert_close(both(z, t), one(z, t))
+
+
 @given(
     patch=st.integers(1, 4),
     grid=st.tuples(st.integers(1, 3), st.integers(1, 3)),
@@ -99,6 +112,7 @@ def test_every_legal_size_works(
         ({"depth": 0}, "depth=0; allowed: above 0"),
         ({"mlp_ratio": -1.0}, "mlp_ratio=-1.0"),
         ({"time_scale": 0.0}, "time_scale=0.0"),
+        ({"time_scale": float("inf")}, "time_scale=inf"),
     ],
 )
 def test_illegal_sizes_are_refused(make_spec: Any, options: dict[str, Any], reason: str) -> None:

@@ -39,6 +39,16 @@ def test_time_scale() -> None:
     torch.testing.assert_close(thousand(t), one(1000 * t))
 
 
+def test_time_offset_and_the_frequencies_of_diffusers() -> None:
+    torch.manual_seed(0)
+    plain, other = TimeEmbedding(width=8), TimeEmbedding(width=8, scale=-1.0, offset=1.0)
+    other.load_state_dict(plain.state_dict())
+    t = torch.tensor([0.25, 0.75])
+    torch.testing.assert_close(other(t), plain((1 - t) / 1000))
+    shifted = sinusoid(torch.tensor([2.0]), 8, shift=1)[0, :4]
+    assert shifted.tolist() == pytest.approx([math.cos(2.0 * 1e4 ** (-i / 3)) for i in range(4)], abs=1e-6)
+
+
 def test_halved_steps_have_distinct_codes() -> None:
     """The eight step sizes of M = 128 and the label 0 are far apart before the MLP."""
     seen: list[torch.Tensor] = []
