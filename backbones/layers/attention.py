@@ -49,9 +49,34 @@ class Attention(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         return self.ln_q(q), self.ln_k(k), v
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Let tokens (B, N, D) attend to one another; (B, N, D)."""
-        return self.proj(attend(*self.split(x)))
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Let tokens (B, N, D) attend to one another, but for masked keys (see :func:`attend`); (B, N, D)."""
+        return self.proj(attend(*self.split(x), mask))
+
+
+class CrossAttention(nn.Module):
+    """Attention of one stream's tokens to another's: softmax(QKᵀ/√k)·V with K and V from the other.
+
+    Its projection starts at zero (PixArt-α, Chen et al. 2023, §2.3), so that a block begins without it.
+
+    Args:
+        width: D, of both streams.
+        heads: h, a divisor of D.
+    """
+
+    def __init__(self, *, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q_linear = nn.Linear(width, width)
+        self.kv_linear = nn.Linear(width, 2 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Tokens (B, N, D) that ask, context (B, L, D) and key mask (B, 1, 1, L) to (B, N, D)."""
+        q = self.q_linear(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        kv = self.kv_linear(context).unflatten(-1, (2, self.heads, -1))
+        k, v = kv.permute(2, 0, 3, 1, 4).unbind(0)
+        return self.proj(attend(q, k, v, mask))
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -67,7 +92,14 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     return scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
 
 
-def join(first: Heads, second: Heads) -> Heads:
-    """Two streams' queries, keys and values behind one another along the tokens."""
-    q, k, v = (torch.cat(pair, dim=2) for pair in zip(first, second, strict=True))
+def join(*streams: Heads) -> Heads:
+    """The streams' queries, keys and values behind one another along the tokens."""
+    q, k, v = (torch.cat(parts, dim=2) for parts in zip(*streams, strict=True))
     return q, k, v
+
+
+def key_mask(mask: Tensor | None, patches: int) -> Tensor | None:
+    """The mask (B, L) of context tokens as a key mask (B, 1, 1, L + N) where N patches, all allowed, follow them."""
+    if mask is None:
+        return None
+    return torch.cat([mask, mask.new_ones(mask.shape[0], patches)], dim=1)[:, None, None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from backbones.layers.attention import Attention, attend, join
+from backbones.layers.attention import Attention, CrossAttention, attend, join, key_mask
 
 
 def by_definition(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -45,3 +45,38 @@ def test_joined_streams_lie_behind_one_another() -> None:
     for joined, a, b in zip(join(first, second), first, second, strict=True):
         assert torch.equal(joined[:, :, :2], a)
         assert torch.equal(joined[:, :, 2:], b)
+
+
+def test_three_streams_are_joined_in_order() -> None:
+    streams = [tuple(torch.randn(3, 1, 2, n, 4).unbind(0)) for n in (2, 5, 3)]
+    for joined, *parts in zip(join(*streams), *streams, strict=True):
+        assert torch.equal(joined, torch.cat(parts, dim=2))
+
+
+def test_masked_self_attention_is_that_of_the_other_tokens() -> None:
+    torch.manual_seed(0)
+    attention, x = Attention(width=12, heads=3).double(), torch.randn(2, 5, 12, dtype=torch.float64)
+    mask = torch.tensor([True, True, False, True, False])
+    torch.testing.assert_close(attention(x, mask.expand(2, 1, 1, 5))[:, mask], attention(x[:, mask]))
+
+
+def test_cross_attention_is_its_definition() -> None:
+    """Queries of the one stream, keys and values of the other, keys before values."""
+    torch.manual_seed(0)
+    attention = CrossAttention(width=12, heads=3).double()
+    x, context = torch.randn(2, 5, 12, dtype=torch.float64), torch.randn(2, 4, 12, dtype=torch.float64)
+    q = x @ attention.q_linear.weight.T + attention.q_linear.bias
+    k, v = (context @ attention.kv_linear.weight.T + attention.kv_linear.bias).split(12, dim=2)
+    heads = (part.unflatten(2, (3, 4)).transpose(1, 2) for part in (q, k, v))
+    torch.testing.assert_close(attention(x, context), attention.proj(by_definition(*heads)))
+    mask = torch.tensor([True, False, True, False])
+    masked = attention(x, context, mask.expand(2, 1, 1, 4))
+    torch.testing.assert_close(masked, attention(x, context[:, mask]))
+
+
+def test_patches_are_always_keys() -> None:
+    assert key_mask(None, 3) is None
+    mask = key_mask(torch.tensor([[True, False]]), 3)
+    assert mask is not None
+    assert mask.shape == (1, 1, 1, 5)
+    assert mask.flatten().tolist() == [True, False, True, True, True]

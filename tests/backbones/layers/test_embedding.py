@@ -9,7 +9,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backbones.layers.embedding import FREQUENCIES, LabelEmbedding, StepEmbedding, TimeEmbedding, sinusoid
+from backbones.condition import Complete
+from backbones.layers.embedding import (
+    FREQUENCIES,
+    LabelEmbedding,
+    LabelTokens,
+    PooledEmbedding,
+    StepEmbedding,
+    TimeEmbedding,
+    sinusoid,
+    vector,
+)
 
 
 @given(value=st.floats(-2, 1000, width=32), half=st.integers(1, 64))
@@ -73,3 +83,34 @@ def test_labels_read_their_row_and_null_the_last() -> None:
     rows = embedding(torch.tensor([0, 2, 1]), torch.tensor([False, False, True]))
     assert torch.equal(rows, table[[0, 2, 3]])
     assert LabelEmbedding(classes=0, width=4).embedding_table.weight.shape == (1, 4)
+
+
+def test_labels_become_tokens() -> None:
+    embedding, z = LabelTokens(classes=3, width=4), torch.zeros(3, 1)
+    table = embedding.embedding_table.weight
+    assert table.shape == (4, 16)
+    given = Complete({"label": torch.tensor([0, 2, 1])}, {"label": torch.tensor([False, False, True])})
+    assert torch.equal(embedding(given, z), table[[0, 2, 3]].view(3, 4, 4))
+    constant = LabelTokens(classes=0, width=4, tokens=2)
+    assert torch.equal(constant(Complete({}, {}), z), constant.embedding_table.weight.view(1, 2, 4).expand(3, 2, 4))
+
+
+def test_a_dropped_pooled_vector_is_its_null() -> None:
+    embedding, pooled = PooledEmbedding(pooled=5, width=4), torch.randn(2, 5)
+    assert embedding.null.row is not None
+    torch.nn.init.normal_(embedding.null.row)
+    out = embedding(pooled, torch.tensor([False, True]))
+    torch.testing.assert_close(out, embedding.mlp(torch.stack([pooled[0], embedding.null.row])))
+
+
+def test_the_vector_is_a_sum() -> None:
+    torch.manual_seed(0)
+    time, steps = TimeEmbedding(width=4), StepEmbedding(width=4)
+    label, pooled = LabelEmbedding(classes=3, width=4), PooledEmbedding(pooled=5, width=4)
+    t, step, none = torch.rand(2), torch.rand(2), torch.tensor([False, True])
+    value = {"label": torch.tensor([2, 1]), "pooled": torch.randn(2, 5)}
+    given = Complete(value, {"label": none, "pooled": ~none})
+    parts = [time(t), pooled(value["pooled"], ~none), label(value["label"], none), steps(step)]
+    torch.testing.assert_close(vector(t, given, None, time=time, steps=None), parts[0])
+    whole = vector(t, given, step, time=time, steps=steps, label=label, pooled=pooled)
+    torch.testing.assert_close(whole, sum(parts[1:], parts[0]))
