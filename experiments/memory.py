@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -201,8 +201,10 @@ class _Record:
     def _leave(self, block: nn.Module, given: Any, result: Any) -> None:
         self._block = None
 
-    def _storages(self, values: list[Any]) -> Iterator[tuple[int, int]]:
+    def _storages(self, values: Sequence[Any]) -> Iterator[tuple[int, int]]:
         for value in values:
+            if isinstance(value, (tuple, list)):
+                yield from self._storages(value)
             if isinstance(value, Tensor):
                 storage = value.untyped_storage()
                 if storage._cdata not in self._parameters:

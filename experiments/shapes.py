@@ -104,6 +104,10 @@ def _convolution(
     return result, 2 * result.numel() * weight[0].numel()
 
 
+def _normed(x: Tensor, *_: Any, **__: Any) -> Laid:
+    return x.new_empty(x.shape), 0
+
+
 def _embedding(index: Tensor, weight: Tensor, *_: Any, **__: Any) -> Laid:
     return weight.new_empty(*index.shape, weight.shape[-1]), 0
 
@@ -127,6 +131,7 @@ KNOWN: Mapping[Any, Callable[..., Laid]] = {
     F.linear: _linear,
     F.scaled_dot_product_attention: _attention,
     F.conv2d: _convolution,
+    F.group_norm: _normed,
     F.embedding: _embedding,
     torch.arange: _arange,
     torch.cat: _cat,

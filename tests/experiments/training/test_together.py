@@ -27,8 +27,10 @@ Job = tuple[str, dict[str, Any], dict[str, Any]]
 SCRIPT = Path(__file__).with_name("together.py")
 SIZE = {"backbone__width": 32, "backbone__depth": 2, "backbone__heads": 2}
 SIZES: dict[str, dict[str, Any]] = {"mlp": {"backbone__width": 16, "backbone__depth": 2}}
-BACKBONES = {name.casefold(): SIZES.get(name.casefold(), SIZE) for name in entries("backbones")}
-"""Every backbone that is registered, small."""
+EXTRA = {"unet"}
+"""What needs a package that may not be installed."""
+BACKBONES = {name: SIZES.get(name, SIZE) for name in map(str.casefold, entries("backbones")) if name not in EXTRA}
+"""Every other backbone that is registered, small."""
 OBJECTIVES = ("rf/lognorm(0,1)", "edm(-1.20,1.20)", *sorted(set(entries("objectives")) - {"flow_matching"}))
 """Flow matching with either kind of head, and every other objective that is registered."""
 DIVISIONS = {1: [(1, "auto"), (4, "auto")], 2: [(2, "ddp"), (1, "fsdp")], 4: [(1, "ddp")]}
