@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from backbones.base import Backbone, Complete, Spec
 from backbones.checks import check_sides, check_sizes
-from backbones.dit import DiT
-from backbones.initialisation import Rules, zeros
+from backbones.initialisation import ADALN_ZERO, Rules, zeros
 from backbones.layers.attention import CrossAttention
 from backbones.layers.block import AdaLNBlock
 from backbones.layers.embedding import (
@@ -89,7 +88,7 @@ class CrossDiT(Backbone):
         ("t_block.1.*", zeros),
         ("*.scale_shift_table", zeros),
         ("*.cross_attn.proj.*", zeros),
-        *DiT.rules,
+        *ADALN_ZERO,
     )
 
     def __init__(
@@ -98,7 +97,7 @@ class CrossDiT(Backbone):
         *,
         step: bool = False,
         patch: int = 4,
-        width: int = 96,
+        width: int = 84,
         depth: int = 4,
         heads: int = 3,
         mlp_ratio: float = 4.0,
@@ -106,7 +105,7 @@ class CrossDiT(Backbone):
         time_scale: float = 1000.0,
     ) -> None:
         super().__init__(spec, step=step)
-        size = {"width": width, "heads": heads, "mlp_ratio": mlp_ratio}
+        size: dict[str, Any] = {"width": width, "heads": heads, "mlp_ratio": mlp_ratio}
         check_sizes(family="CrossDiT", spec=spec, patch=patch, depth=depth, time_scale=time_scale, **size)
         dims, classes = len(spec.shape) - 1, spec.num_classes
         check_positions("CrossDiT", width, dims)

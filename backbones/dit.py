@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from backbones.base import Backbone, Complete, Spec
 from backbones.checks import check_sides, check_sizes
-from backbones.initialisation import Rules, normal, xavier_uniform, zeros
+from backbones.initialisation import ADALN_ZERO, Rules
 from backbones.layers.attention import key_mask
 from backbones.layers.block import AdaLNBlock
 from backbones.layers.embedding import LabelEmbedding, PooledEmbedding, StepEmbedding, TimeEmbedding, vector
@@ -75,16 +75,7 @@ class DiT(Backbone):
         "DiT-XL/4": {"patch": 4, "width": 1152, "depth": 28, "heads": 16},
         "DiT-XL/8": {"patch": 8, "width": 1152, "depth": 28, "heads": 16},
     }
-    rules: Rules = (
-        ("*adaLN_modulation.1.*", zeros),
-        ("final_layer.linear.*", zeros),
-        ("step_embedder.mlp.2.*", zeros),
-        ("*null*", zeros),
-        ("*_embedder.mlp.*.weight", normal(0.02)),
-        ("*.embedding_table.weight", normal(0.02)),
-        ("*.bias", zeros),
-        ("*.weight", xavier_uniform),
-    )
+    rules: Rules = ADALN_ZERO
 
     def __init__(
         self,
@@ -103,7 +94,7 @@ class DiT(Backbone):
         learn_sigma: bool = False,
     ) -> None:
         super().__init__(spec, step=step)
-        size = {"width": width, "heads": heads, "mlp_ratio": mlp_ratio}
+        size: dict[str, Any] = {"width": width, "heads": heads, "mlp_ratio": mlp_ratio}
         check_sizes(family="DiT", spec=spec, patch=patch, depth=depth, time_scale=time_scale, **size)
         dims = len(spec.shape) - 1
         check_positions("DiT", width, dims)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from backbones.base import Backbone, Complete, Spec
 from backbones.checks import check_sides, check_sizes
-from backbones.initialisation import Rules, normal, ones, xavier_uniform, zeros
+from backbones.initialisation import ADALN_ZERO, Rules, ones
 from backbones.layers.attention import Attention, Heads, attend, join, key_mask
 from backbones.layers.embedding import (
     LabelEmbedding,
@@ -87,7 +87,7 @@ class JointBlock(nn.Module):
         self, *, width: int, heads: int, mlp_ratio: float, qk_norm: bool, sets: int, last: bool, alone: bool
     ) -> None:
         super().__init__()
-        size = {"width": width, "heads": heads, "mlp_ratio": mlp_ratio, "qk_norm": qk_norm}
+        size: dict[str, Any] = {"width": width, "heads": heads, "mlp_ratio": mlp_ratio, "qk_norm": qk_norm}
         self.context_block = Stream(**size, last=last)
         self.second_context_block = Stream(**size, last=last) if sets == 3 else None
         self.x_block = Stream(**size, alone=alone)
@@ -147,17 +147,7 @@ class MMDiT(Backbone):
         "MMDiT-d30": {"patch": 2, "width": 1920, "depth": 30, "heads": 30},
         "MMDiT-d38": {"patch": 2, "width": 2432, "depth": 38, "heads": 38},
     }
-    rules: Rules = (
-        ("*adaLN_modulation.1.*", zeros),
-        ("final_layer.linear.*", zeros),
-        ("step_embedder.mlp.2.*", zeros),
-        ("*null*", zeros),
-        ("*_embedder.mlp.*.weight", normal(0.02)),
-        ("*.embedding_table.weight", normal(0.02)),
-        ("*.ln_[qk].weight", ones),
-        ("*.bias", zeros),
-        ("*.weight", xavier_uniform),
-    )
+    rules: Rules = (("*.ln_[qk].weight", ones), *ADALN_ZERO)
 
     def __init__(
         self,
@@ -179,7 +169,7 @@ class MMDiT(Backbone):
         learned_null: bool = True,
     ) -> None:
         super().__init__(spec, step=step)
-        size = {"width": width, "heads": heads, "mlp_ratio": mlp_ratio}
+        size: dict[str, Any] = {"width": width, "heads": heads, "mlp_ratio": mlp_ratio}
         check_sizes(family="MM-DiT", spec=spec, patch=patch, depth=depth, time_scale=time_scale, **size)
         dims = len(spec.shape) - 1
         check_positions("MM-DiT", width, dims)

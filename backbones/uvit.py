@@ -110,7 +110,7 @@ class UViT(Backbone):
         time_scale: float = 1000.0,
     ) -> None:
         super().__init__(spec, step=step)
-        self._size = {"width": width, "heads": heads, "mlp_ratio": mlp_ratio}
+        self._size: dict[str, Any] = {"width": width, "heads": heads, "mlp_ratio": mlp_ratio}
         check_sizes(family="U-ViT", spec=spec, patch=patch, depth=depth, time_scale=time_scale, **self._size)
         if depth % 2:
             raise ValueError(f"depth={depth}: U-ViT pairs its first with its last blocks; allowed: even numbers")

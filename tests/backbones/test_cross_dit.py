@@ -31,7 +31,7 @@ def test_a_block_has_as_many_parameters_as_its_layers(make_spec: Any, shared: bo
     assert counts[1] - counts[0] == weights * width**2 + 19 * width
     with torch.device("meta"):
         difference = parameters(CrossDiT(spec, depth=4)) - parameters(CrossDiT(spec, depth=4, shared_adaln=True))
-    assert difference == 3 * 6 * 96**2 - 6 * 96  # one layer for four, and its biases beside the four tables
+    assert difference == 3 * 6 * 84**2 - 6 * 84  # one layer for four, and its biases beside the four tables
 
 
 def test_presets_are_those_of_dit(make_spec: Any) -> None:
@@ -94,7 +94,7 @@ def test_forward_is_the_paper_written_out(make_spec: Any, shared: bool) -> None:
 def test_it_starts_as_the_dit_that_shares_its_seed(make_spec: Any, shared: bool) -> None:
     """Cross-attention and gates start silent, and parameters with one name start alike."""
     spec = make_spec((1, 8, 8), classes=3)
-    cross, plain = CrossDiT(spec, shared_adaln=shared), DiT(spec)
+    cross, plain = CrossDiT(spec, shared_adaln=shared), DiT(spec, width=84)
     for network in (cross, plain):
         network.initialise(0)
         torch.nn.init.eye_(network.final_layer.linear.weight)
@@ -104,7 +104,7 @@ def test_it_starts_as_the_dit_that_shares_its_seed(make_spec: Any, shared: bool)
 
 def test_labels_alone_are_attended_to(make_spec: Any) -> None:
     state = CrossDiT(make_spec((1, 8, 8), classes=10)).state_dict()
-    assert state["label_context.embedding_table.weight"].shape == (11, 4 * 96)
+    assert state["label_context.embedding_table.weight"].shape == (11, 4 * 84)
     assert not any("null" in name or "context_embedder" in name for name in state)
 
 
@@ -128,7 +128,7 @@ def test_every_legal_size_works(
     ("options", "reason"),
     [
         ({"patch": 3}, "patch=3 does not divide the sample's sides 8×8; allowed: 1, 2, 4, 8"),
-        ({"heads": 5}, "heads=5 does not divide width=96"),
+        ({"heads": 5}, "heads=5 does not divide width=84"),
         ({"width": 99}, "width=99.*multiples of 4"),
         ({"depth": 0}, "depth=0"),
     ],

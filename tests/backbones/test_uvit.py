@@ -33,6 +33,15 @@ def test_parameter_counts_are_the_published_ones(
     assert f"{count / 1e6:.1f}" == millions
 
 
+@pytest.mark.parametrize(("name", "millions"), [("U-ViT-S/2", "45"), ("U-ViT-S-Deep/2", "58")])
+def test_parameter_counts_with_text_are_the_published_ones(make_spec: Any, name: str, millions: str) -> None:
+    """On MS-COCO: 77 tokens of width 768, all with positions; our null token comes on top."""
+    with torch.device("meta"):
+        network = UViT(make_spec((4, 32, 32), context=(77, 768)), **UViT.presets[name])
+    count = sum(parameter.numel() for parameter in network.parameters()) - 768
+    assert f"{count / 1e6:.0f}" == millions
+
+
 def test_every_preset_builds(make_spec: Any) -> None:
     for name, options in UViT.presets.items():
         with torch.device("meta"):

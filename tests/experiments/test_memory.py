@@ -134,7 +134,7 @@ def test_mixed_precision_halves_activations_copies_the_weights_and_leaves_the_st
     assert 0 < mixed.copies_checkpointed < mixed.copies
 
 
-@pytest.mark.parametrize("backbone", ["dit", "u-vit", "mmdit", "mlp"])
+@pytest.mark.parametrize("backbone", ["dit", "u-vit", "mmdit", "crossdit", "mlp"])
 def test_every_backbone_is_counted_and_checkpointing_keeps_less(backbone: str) -> None:
     config = resolve(read(None, [f"backbone={backbone}", "objective=shortcut", "trainer.batch_size=8"]))
     network = meta_backbone(config.backbone, config.data, step=True)
@@ -146,7 +146,7 @@ def test_every_backbone_is_counted_and_checkpointing_keeps_less(backbone: str) -
 
 
 @pytest.mark.parametrize("mixed", [False, True])
-@pytest.mark.parametrize("backbone", ["dit", "u-vit", "mmdit", "mlp"])
+@pytest.mark.parametrize("backbone", ["dit", "u-vit", "mmdit", "crossdit", "mlp"])
 def test_the_plan_is_what_a_real_forward_pass_keeps(backbone: str, mixed: bool) -> None:
     """Exactly in float32; in mixed precision autocast keeps some tensors in float32, which the plan does not know."""
     config = resolve(read(None, [f"backbone={backbone}"]))
