@@ -27,7 +27,7 @@ def write(file: Path, weights: Mapping[str, Tensor], facts: Mapping[str, str]) -
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        save_file(dict(weights), aside, metadata={"format": "pt", **facts, "sha256": _digest(weights)})
+        save_file(dict(weights), aside, metadata={"format": "pt", **facts, "sha256": digest(weights)})
         with open(aside, "rb+") as written:
             os.fsync(written.fileno())
         chaos.reach("weights")
@@ -67,15 +67,16 @@ def read(file: Path) -> dict[str, Tensor]:
         weights = load_file(file)
     except (OSError, SafetensorError) as error:
         raise DamagedWeights(f"{file}: {error}") from error
-    if facts(file).get("sha256") != _digest(weights):
+    if facts(file).get("sha256") != digest(weights):
         raise DamagedWeights(f"{file}: its tensors do not have the checksum that its header states")
     return weights
 
 
-def _digest(weights: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def digest(weights: Mapping[str, Tensor]) -> str:
+    """The SHA-256 of names, types, shapes and values, whatever their order and the files that hold them."""
+    found = hashlib.sha256()
     for name in sorted(weights):
         tensor = weights[name]
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()

@@ -28,6 +28,7 @@ Solver = Annotated[str | None, typer.Option(metavar="SOLVER", help="Instead of t
 Grid = Annotated[str | None, typer.Option(metavar="GRID", help="Times to sample at: uniform, karras, shifted(3), …")]
 Interval = Annotated[str | None, typer.Option(metavar="LOW,HIGH", help="Path times between which to guide.")]
 Rescale = Annotated[str | None, typer.Option(metavar="PHI", help="Guidance rescaling, 0 to 1.")]
+Channels = Annotated[str | None, typer.Option("--guidance-channels", metavar="N", help="Guide the first N channels.")]
 Dtype = Annotated[str | None, typer.Option(metavar="DTYPE", help="float32 or float64: arithmetic around the network.")]
 
 
@@ -42,12 +43,13 @@ def sample(
     grid: Grid = None,
     interval: Interval = None,
     rescale: Rescale = None,
+    channels: Channels = None,
     autoguide: Annotated[Path | None, typer.Option(metavar="RUN", help="A weaker run to guide away from.")] = None,
     dtype: Dtype = None,
 ) -> None:
     """Draw samples from a run: a PNG sheet and an .npz for each number of steps, in the run's samples/."""
     asked = {"steps": steps, "num": num, "weights": weights, "seed": seed, "solver": solver, "grid": grid}
-    asked |= {"guidance_interval": interval, "guidance_rescale": rescale, "dtype": dtype}
+    asked |= {"guidance_interval": interval, "guidance_rescale": rescale, "guidance_channels": channels, "dtype": dtype}
     scale = None if autoguide is None else _number(guidance)
     settings = _settings(run, asked if autoguide is not None else {**asked, "guidance": guidance})
 
@@ -73,6 +75,7 @@ def sample(
         words = [settings.weights[0], f"steps{count}", f"w{settings.guidance:g}", f"seed{settings.seed}"]
         words += [settings.solver or "", settings.grid or "", f"from-{weaker.run.path.name}" if weaker else ""]
         words += [f"interval{interval}" if interval else "", f"rescale{rescale}" if rescale else "", dtype or ""]
+        words += [f"channels{channels}" if channels else ""]
         for file in opened.save_samples(drawn, re.sub(r"[^\w.=-]+", "_", "-".join(filter(None, words)))):
             print(file)
 
@@ -88,12 +91,13 @@ def evaluate(
     metrics: Annotated[str | None, typer.Option(metavar="NAME,…", help="As of fewstep list metrics.")] = None,
     interval: Interval = None,
     rescale: Rescale = None,
+    channels: Channels = None,
     dtype: Dtype = None,
 ) -> None:
     """Measure a run: distances to the training and the held-out split at each number of steps, and the loss."""
     asked = {"steps": steps, "weights": weights, "num": num, "guidance": guidance, "solver": solver, "grid": grid}
-    asked["metrics"] = metrics
-    settings = _settings(run, {**asked, "guidance_interval": interval, "guidance_rescale": rescale, "dtype": dtype})
+    asked |= {"metrics": metrics, "guidance_interval": interval, "guidance_rescale": rescale, "dtype": dtype}
+    settings = _settings(run, {**asked, "guidance_channels": channels})
 
     import experiments
 
@@ -108,6 +112,7 @@ def evaluate(
         dtype=settings.dtype,
         guidance_interval=settings.guidance_interval,
         guidance_rescale=settings.guidance_rescale,
+        guidance_channels=settings.guidance_channels,
     )
     output().print(_table(result["rows"]))
     for row in result["validation"]:

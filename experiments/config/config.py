@@ -33,13 +33,14 @@ class Config:
     evaluation: Evaluation
     seed: int = 0
     name: str | None = None
+    origin: str | None = None
 
     def plain(self) -> dict[str, Any]:
         """The complete mapping that a configuration file holds; it reads back to the same identity."""
         found: dict[str, Any] = {section: getattr(self, section).plain() for section in PLUGINS}
         for section in SETTINGS:
             found[section] = plain(dataclasses.asdict(getattr(self, section)))
-        return {**found, "seed": self.seed, "name": self.name}
+        return {**found, "seed": self.seed, "name": self.name, "origin": self.origin}
 
     def identity(self) -> dict[str, Any]:
         """Every field that is part of the run's identity; the rest is where and how it runs, and what is measured."""
@@ -122,7 +123,7 @@ def evaluated(ema: EMA, evaluation: Evaluation, written: Any) -> Evaluation:
 
 
 def sections(raw: Raw) -> dict[str, Any]:
-    """What is no plugin: the ``ema``, ``trainer`` and ``evaluation`` sections, ``seed`` and ``name``. Imports no torch.
+    """What is no plugin: sections of settings, ``seed``, ``name`` and ``origin``. Imports no torch.
 
     Raises:
         ConfigError: faults in these sections.

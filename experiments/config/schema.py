@@ -17,6 +17,7 @@ Spike = Literal["skip", "stop", "roll_back"]
 Weights = Annotated[str, Pattern(averages.PATTERN, averages.TOLD)]
 Seed = Annotated[int, Range(at_least=0, at_most=2**63 - 1)]
 Share = Annotated[float, Range(at_least=0, at_most=1)]
+Origin = Annotated[str, Pattern(r"[a-z0-9-]+:[0-9a-f]{64}", "LAYOUT:SHA-256, as `fewstep import` writes it")]
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ class Evaluation:
         guidance: w of classifier-free guidance; 1 is none.
         guidance_interval: (lowest, highest) path time at which to guide; null guides everywhere.
         guidance_rescale: how far the guided output is drawn back to the conditional one's standard deviation.
+        guidance_channels: guide the first so many channels alone, as DiT's own sampling does; null for all.
         solver: null takes the objective's own.
         grid: the times to sample at; null takes the objective's own.
         dtype: of the arithmetic around the network, whatever it was trained in.
@@ -125,6 +127,7 @@ class Evaluation:
     guidance: Annotated[float, Range(at_least=0)] = 1.0
     guidance_interval: tuple[Share, Share] | None = None
     guidance_rescale: Share = 0.0
+    guidance_channels: Count | None = None
     solver: Annotated[str, Plugins("solvers")] | None = None
     grid: Annotated[str, Plugins("time_grids")] | None = None
     dtype: Literal["float32", "float64"] = "float32"
@@ -155,7 +158,14 @@ SETTINGS: Mapping[str, type[EMA] | type[Trainer] | type[Evaluation]] = {
 }
 """The sections that hold settings."""
 
-VALUES: Mapping[str, tuple[object, object]] = {"seed": (Seed, 0), "name": (str | None, None)}
-"""The single values: key -> (type, default)."""
+VALUES: Mapping[str, tuple[object, object]] = {
+    "seed": (Seed, 0),
+    "name": (str | None, None),
+    "origin": (Origin | None, None),
+}
+"""The single values: key -> (type, default).
+
+``origin`` says which tensors of others a run began with, in which layout; null has no part in the identity.
+"""
 
 KEYS: tuple[str, ...] = (*PLUGINS, *SETTINGS, *VALUES)

@@ -72,7 +72,9 @@ def evaluate(
 
 def guidance(settings: Evaluation) -> Guidance:
     """The guidance that the settings describe."""
-    return Guidance(settings.guidance, settings.guidance_interval, settings.guidance_rescale)
+    return Guidance(
+        settings.guidance, settings.guidance_interval, settings.guidance_rescale, channels=settings.guidance_channels
+    )
 
 
 def _check(loaded: LoadedRun, settings: Evaluation, metrics: Sequence[ModelMetric]) -> None:

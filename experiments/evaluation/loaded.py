@@ -111,8 +111,7 @@ class LoadedRun(Edits):
         if autoguide is not None:
             self._check_reference(autoguide)
             guidance = replace(guidance, reference=autoguide.network(weights))
-        spec = self.data.spec
-        if guidance.scale != 1 and guidance.reference is None and not spec.num_classes and spec.context is None:
+        if guidance.scale != 1 and guidance.reference is None and not self.data.spec.conditional:
             raise UserError(
                 f"guidance={guidance.scale:g}: {self.config.data.label} has no condition to guide by; only 1 works."
             )
@@ -192,6 +191,7 @@ class LoadedRun(Edits):
         dtype: Literal["float32", "float64"] | None = None,
         guidance_interval: tuple[float, float] | None = None,
         guidance_rescale: float | None = None,
+        guidance_channels: int | None = None,
         reporter: Reporter | None = None,
     ) -> dict[str, Any]:
         """Measure the run and keep the result in ``evaluations/``; what is not given is as the configuration says."""
@@ -209,6 +209,7 @@ class LoadedRun(Edits):
             "dtype": dtype,
             "guidance_interval": guidance_interval,
             "guidance_rescale": guidance_rescale,
+            "guidance_channels": guidance_channels,
         }
         settings = replace(self.config.evaluation, **{key: value for key, value in given.items() if value is not None})
         return evaluate(self, settings, reporter=reporter or Reporter("none"))

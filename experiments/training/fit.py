@@ -20,7 +20,7 @@ from experiments import weights
 from experiments.components import Components, build
 from experiments.config import Config
 from experiments.console import Reporter
-from experiments.errors import Interrupted, RunFailed
+from experiments.errors import Interrupted, RunFailed, UserError
 from experiments.evaluation.sampling import draw_samples
 from experiments.evaluation.sheets import sheet
 from experiments.evaluation.validation import validation_losses
@@ -84,6 +84,11 @@ def _go_on(
         reporter.notice(notice)
     if found.path:
         module.restore(found.state, str(found.path))
+    elif config.origin is not None:
+        raise UserError(
+            f"{run.path} has no checkpoint to go on from, and its origin says that its first weights are those of a "
+            "file: fewstep import makes it. Without origin, training begins from the seed."
+        )
     module.roll_backs = max(module.roll_backs, roll_backs)
     if module.first_step < config.trainer.max_steps:
         _train(run, module, parts, stop, reporter, extra)
