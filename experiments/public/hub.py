@@ -31,7 +31,7 @@ from experiments.training.checkpoints import mismatches
 from objectives import Guidance, sample
 
 try:
-    from huggingface_hub import PyTorchModelHubMixin
+    from huggingface_hub import PyTorchModelHubMixin  # pyright: ignore[reportMissingImports]
 except ImportError as error:
     raise UserError("models on the Hugging Face Hub need huggingface_hub: pip install 'fewstep[hub]'") from error
 
@@ -95,7 +95,7 @@ class Model(nn.Module, PyTorchModelHubMixin, library_name="fewstep", tags=["flow
         return finished_run(config, own, own, root=root, facts={"layout": "fewstep"}, objective=objective)
 
     @classmethod
-    def _load_as_safetensor(cls, model: Model, model_file: str, map_location: str, strict: bool) -> Model:
+    def _load_as_safetensor(cls, model: Any, model_file: str, map_location: str, strict: bool) -> Any:
         """Load all that there is, or say all that differs: a model of half its weights is none."""
         del strict
         tensors = read_safetensors(Path(model_file))
@@ -106,5 +106,5 @@ class Model(nn.Module, PyTorchModelHubMixin, library_name="fewstep", tags=["flow
         return model.to(map_location).eval()
 
     @classmethod
-    def _load_as_pickle(cls, model: Model, model_file: str, map_location: str, strict: bool) -> Model:
+    def _load_as_pickle(cls, model: Any, model_file: str, map_location: str, strict: bool) -> Any:
         raise UserError(f"{model_file} is a pickle, and there is no model.safetensors beside it: not read.")

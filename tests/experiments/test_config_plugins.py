@@ -67,6 +67,7 @@ def test_an_option_of_a_nested_plugin_is_laid_over_its_default() -> None:
     "override",
     [
         "seed=1",
+        f"origin=dit:{64 * '0'}",
         "objective=rf",
         "objective.condition_drop=0.2",
         "backbone=U-ViT",
