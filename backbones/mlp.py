@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from backbones.base import Backbone, Complete, Spec
 from backbones.checks import check_positive
-from backbones.initialisation import Rules, normal, xavier_uniform, zeros
+from backbones.initialisation import ADALN_ZERO, Rules, zeros
 from backbones.layers.embedding import LabelEmbedding, PooledEmbedding, StepEmbedding, TimeEmbedding, vector
 from backbones.layers.modulation import modulation
 
@@ -54,16 +54,7 @@ class MLP(Backbone):
     """
 
     takes: ClassVar[tuple[str, ...]] = ("label", "pooled")
-    rules: Rules = (
-        ("*adaLN_modulation.1.*", zeros),
-        ("final_layer.*", zeros),
-        ("step_embedder.mlp.2.*", zeros),
-        ("*null*", zeros),
-        ("*_embedder.mlp.*.weight", normal(0.02)),
-        ("*.embedding_table.weight", normal(0.02)),
-        ("*.bias", zeros),
-        ("*.weight", xavier_uniform),
-    )
+    rules: Rules = (("final_layer.*", zeros), *ADALN_ZERO)
 
     def __init__(
         self, spec: Spec, *, step: bool = False, width: int = 128, depth: int = 3, time_scale: float = 1000.0

@@ -14,9 +14,9 @@ from torch.nn.functional import silu
 
 from backbones.base import Backbone, Complete, Spec
 from backbones.checks import check_positive, check_sides, check_sizes
-from backbones.cross_dit import CrossDiT, CrossDiTBlock
+from backbones.cross_dit import CrossDiTBlock
 from backbones.dit import DiTBlock
-from backbones.initialisation import Rules, ones, zeros
+from backbones.initialisation import ADALN_ZERO, Rules, ones, zeros
 from backbones.layers.convolution import ResidualBlock, doubled, group_norm, halved
 from backbones.layers.embedding import LabelEmbedding, PooledEmbedding, StepEmbedding, TimeEmbedding, vector
 from backbones.layers.null import NullContext
@@ -53,7 +53,8 @@ class SimpleUViT(Backbone):
         ("*.conv2.*", zeros),
         ("final_layer.*", zeros),
         ("*norm*.weight", ones),
-        *CrossDiT.rules,
+        ("*.cross_attn.proj.*", zeros),
+        *ADALN_ZERO,
     )
 
     def __init__(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from backbones.base import Backbone, Complete, Spec
 from backbones.checks import check_positive, check_scale, check_sides
-from backbones.initialisation import Rules, normal, ones, xavier_uniform, zeros
+from backbones.initialisation import ADALN_ZERO, Rules, ones, zeros
 from backbones.layers.embedding import LabelEmbedding, PooledEmbedding, StepEmbedding, at_least_float32, sinusoid
 
 EXTRA = "backbone=UNet is diffusers' U-Net, and diffusers is not installed here: pip install 'fewstep[unet]'"
@@ -58,13 +58,8 @@ class UNet(Backbone):
         ("network.conv_out.*", zeros),
         ("*.resnets.*.conv2.*", zeros),
         ("*.attentions.*.to_out.*", zeros),
-        ("step_embedder.mlp.2.*", zeros),
-        ("*null*", zeros),
-        ("*_embedder.mlp.*.weight", normal(0.02)),
-        ("*.embedding_table.weight", normal(0.02)),
         ("*norm*.weight", ones),
-        ("*.bias", zeros),
-        ("*.weight", xavier_uniform),
+        *ADALN_ZERO,
     )
 
     def __init__(

@@ -37,11 +37,8 @@ def test_forward_is_its_formula(make_spec: Any) -> None:
         return linear(silu(linear(x, f"{name}.mlp.0")), f"{name}.mlp.2")
 
     y = embedded(sinusoid(1000 * t, 256), "t_embedder") + p["y_embedder.embedding_table.weight"][label]
-    y = (
-        y
-        + embedded(pooled, "pooled_embedder")
-        + embedded(sinusoid(1000 * torch.arange(4.0), 256).double(), "step_embedder")
-    )
+    y = y + embedded(pooled, "pooled_embedder")
+    y = y + embedded(sinusoid(1000 * torch.arange(4).double(), 256), "step_embedder")
     x = linear(z.flatten(1), "x_embedder")
     for block in ("blocks.0", "blocks.1"):
         shift, scale = linear(silu(y), f"{block}.adaLN_modulation.1").split(8, dim=1)

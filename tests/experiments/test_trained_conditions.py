@@ -35,7 +35,7 @@ READERS: dict[str, dict[str, Any]] = {
 def test_every_family_is_trained_on_captions_and_its_text_encoder_with_it(name: str, make_run: MakeRun) -> None:
     run = make_run(
         data="captions(encoders=2, width=8)", backbone={"name": name, **READERS[name]}, objective="shortcut",
-        trainer__max_steps=3, trainer__checkpoint_every=3, trainer__validate_every=3, optimizer__lr=1e-2,
+        trainer__max_steps=6, trainer__checkpoint_every=6, trainer__validate_every=6, optimizer__lr=1e-2,
     )  # fmt: skip
     assert execute(run) == 0
     loaded = experiments.load(run.path, device="cpu")
@@ -44,7 +44,7 @@ def test_every_family_is_trained_on_captions_and_its_text_encoder_with_it(name: 
     assert len(named) > 20
     for key, value in named:
         start = network.initial_value(key, 0)  # pyright: ignore[reportCallIssue]
-        assert key.endswith("attn.qkv.bias") or not torch.equal(value, start), key
+        assert not torch.equal(value, start), key
     samples = loaded.sample(1, num=6, weights="raw", guidance=2.0)
     assert samples.x.isfinite().all()
     assert samples.condition is not None
