@@ -14,6 +14,8 @@ from backbones.pretrained.rows import Row
 diffusers = pytest.importorskip("diffusers", reason="pip install 'fewstep[test]' brings diffusers")
 
 NAMES = ("diffusers-dit", "diffusers-sd3")
+UNREAD = ("joint_blocks.1.context_block.attn.ln_q.weight",)
+"""Nothing reads what the last block's context tokens attend to: their queries have no gradient."""
 TIMES = torch.tensor([0.001, 0.37, 0.9995])
 
 
@@ -60,8 +62,8 @@ def test_gradients_are_within_1e_4_of_the_largest(case_of: Any, inputs: Any, nam
         wanted, given = gathered(row, theirs), own[row.ours].grad
         assert given is not None, row.ours
         largest = float(wanted.abs().max())
-        assert largest > 0, row.ours
-        assert float((given - wanted).abs().max()) < 1e-4 * largest, row.ours
+        assert (largest > 0) == (row.ours not in UNREAD), row.ours
+        assert float((given - wanted).abs().max()) <= 1e-4 * largest, row.ours
 
 
 def gathered(row: Row, theirs: dict[str, Any]) -> Tensor:
