@@ -43,7 +43,7 @@ def test_every_family_is_trained_on_captions_and_its_text_encoder_with_it(name: 
     named = [(key, value) for key, value in network.state_dict().items() if key.startswith("text_encoder.")]
     assert len(named) > 20
     for key, value in named:
-        start = network.initial_value(key, 0)  # pyright: ignore[reportCallIssue]
+        start = network.initial_value(key, loaded.config.seed)  # pyright: ignore[reportCallIssue]
         assert not torch.equal(value, start), key
     samples = loaded.sample(1, num=6, weights="raw", guidance=2.0)
     assert samples.x.isfinite().all()
@@ -71,7 +71,7 @@ def test_three_sets_need_two_encoders() -> None:
 
 def test_a_policy_is_guided_by_its_observation(make_run: MakeRun) -> None:
     run = make_run(
-        data="detour(size=64)", objective="shortcut", evaluation__steps=[1, 4], evaluation__num=8,
+        data="detour(size=400)", objective="shortcut", evaluation__steps=[1, 4], evaluation__num=8,
         evaluation__guidance=1.5,
     )  # fmt: skip
     assert execute(run) == 0
