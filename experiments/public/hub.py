@@ -36,7 +36,7 @@ except ImportError as error:
     raise UserError("models on the Hugging Face Hub need huggingface_hub: pip install 'fewstep[hub]'") from error
 
 
-class Model(nn.Module, PyTorchModelHubMixin, library_name="fewstep", tags=["flow-matching"]):
+class Model(nn.Module, PyTorchModelHubMixin, library_name="fewstep", tags=["flow-matching"]):  # pyright: ignore[reportGeneralTypeIssues, reportCallIssue]
     """A run's network and objective with its configuration, as huggingface_hub's mixin keeps models.
 
     A folder of it holds config.json (the configuration, which names plugins and no code), model.safetensors
