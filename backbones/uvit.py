@@ -68,6 +68,8 @@ class UViT(Backbone):
         mlp_ratio: hidden width of a block's MLP divided by D.
         conv: whether a 3×3 convolution follows the laid-out patches (the published U-ViT-H has none).
         time_scale: what t is multiplied by before its sine-cosine code.
+        learned_null: whether what stands for a dropped context or pooled vector is a parameter; 0 if not, as it has to
+            be for public weights.
 
     Raises:
         ValueError: a size that does not fit.
@@ -108,6 +110,7 @@ class UViT(Backbone):
         mlp_ratio: float = 4.0,
         conv: bool = True,
         time_scale: float = 1000.0,
+        learned_null: bool = True,
     ) -> None:
         super().__init__(spec, step=step)
         self._size: dict[str, Any] = {"width": width, "heads": heads, "mlp_ratio": mlp_ratio}
@@ -117,13 +120,15 @@ class UViT(Backbone):
         if width % 2:
             raise ValueError(f"width={width}: U-ViT's time token is half cosine, half sine; allowed: even numbers")
         self.patch, self.width, self.depth, self.heads = patch, width, depth, heads
-        self.mlp_ratio, self.conv, self.time_scale = mlp_ratio, conv, time_scale
+        self.mlp_ratio, self.conv, self.time_scale, self.learned_null = mlp_ratio, conv, time_scale, learned_null
         self.rules = (*UViT.rules, ("*", truncated_normal(0.02 * max(1.0, math.sqrt(NARROWEST / width)))))
         channels, dims = spec.shape[0], len(spec.shape) - 1
         self.patch_embed = PatchEmbed(channels=channels, patch=patch, width=width, dims=dims)
         self.label_emb = nn.Embedding(spec.num_classes + 1, width) if spec.num_classes else None
-        self.pooled_embed = PooledEmbedding(pooled=spec.pooled, width=width) if spec.pooled else None
-        self.null_context = NullContext(*spec.context) if spec.context else None
+        self.pooled_embed = (
+            PooledEmbedding(pooled=spec.pooled, width=width, learned_null=learned_null) if spec.pooled else None
+        )
+        self.null_context = NullContext(*spec.context, learned=learned_null) if spec.context else None
         self.context_embed = nn.Linear(spec.context[1], width) if spec.context else None
         self.step_embedder = StepEmbedding(width=width, scale=time_scale) if step else None
         self.context_tokens = spec.context[0] if spec.context else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -141,5 +142,5 @@ def heads(width: int, config: Mapping[str, Any]) -> tuple[dict[str, int], dict[s
 
 def square(cells: int, patch: int) -> tuple[int, int] | None:
     """The sides of the square image that has so many patches; None where none has."""
-    side = round(cells**0.5)
-    return (side * patch, side * patch) if side * side == cells else None
+    side = math.isqrt(max(cells, 0))
+    return (side * patch, side * patch) if side and side * side == cells else None

@@ -170,6 +170,22 @@ def test_what_the_public_code_would_compute_otherwise_is_refused(
         to_theirs(LAYOUTS[name], network, network.state_dict())
 
 
+def test_a_uvit_with_captions_there_and_back() -> None:
+    """The public caption model: 77 tokens between the time's and the patches, no label, no learned null."""
+    sizes = Sizes((4, 8, 8), context=(77, 6))
+    options = {"patch": 2, "width": 16, "depth": 2, "heads": 2, "mlp_ratio": 4.0, "conv": True, "learned_null": False}
+    network = UViT(sizes, **options)
+    network.initialise(0)
+    theirs = to_theirs(LAYOUTS["uvit"], network, network.state_dict())
+    assert theirs["pos_embed"].shape == (1, 1 + 77 + 16, 16)
+    assert theirs["context_embed.weight"].shape == (16, 6)
+    found = LAYOUTS["uvit"].read(theirs)
+    assert found.sizes() == sizes
+    assert {**found.options, "heads": 2} == options
+    back = to_ours(LAYOUTS["uvit"], network, theirs)
+    assert all(torch.equal(back[name], tensor) for name, tensor in network.state_dict().items())
+
+
 def test_another_layouts_file_is_told_by_what_it_lacks(case_of: Any) -> None:
     with pytest.raises(LayoutError) as caught:
         LAYOUTS["sd3"].read(theirs_of(case_of("uvit"), "uvit"))
