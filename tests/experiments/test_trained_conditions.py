@@ -77,7 +77,7 @@ def test_a_policy_is_guided_by_its_observation(make_run: MakeRun) -> None:
     assert execute(run) == 0
     loaded = experiments.load(run.path, device="cpu")
     (evaluation,) = loaded.run.evaluations()
-    assert [row["steps"] for row in evaluation["rows"]] == [1, 4]
+    assert [row["steps"] for row in evaluation["rows"]] == [1, 4, 1, 4]  # averaged and raw weights
     assert list((run.path / "samples").glob("*.png"))
     samples = loaded.sample(1, num=5, guidance=Guidance(2.0))
     assert samples.x.shape == (5, 2, 16)
