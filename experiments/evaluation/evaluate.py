@@ -13,6 +13,7 @@ from experiments.console import Reporter
 from experiments.errors import UserError
 from experiments.evaluation.loaded import LoadedRun
 from experiments.evaluation.sampling import plugin
+from experiments.evaluation.sheets import sheet_caption
 from experiments.evaluation.validation import TIMES, validation_losses
 from experiments.features import FeatureExtractor, extract
 from experiments.metrics import Metric, ModelMetric, SampleFeatures
@@ -101,7 +102,9 @@ def _row(
         steps, num=settings.num, weights=weights, guidance=guidance(settings), solver=settings.solver,
         grid=settings.grid, dtype=settings.dtype, seed=settings.seed, batch_size=settings.batch_size, check=check,
     )  # fmt: skip
-    sheet, _ = loaded.save_samples(samples.first(SHEET), f"{weights}-{steps}-steps-{evaluation_key(settings)}")
+    name = f"{weights}-{steps}-steps-{evaluation_key(settings)}"
+    caption = sheet_caption(steps, weights, settings.guidance, settings.solver)
+    sheet, _ = loaded.save_samples(samples.first(SHEET), name, caption=caption)
     fake = extract(extractor, loaded.data, samples.x)
     features = SampleFeatures(train=splits["train"], heldout=splits["validation"], fake=fake)
     row: dict[str, Any] = {

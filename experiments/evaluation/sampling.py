@@ -16,6 +16,7 @@ from experiments.config.plugins import resolve_plugin
 from experiments.errors import UserError
 from experiments.evaluation.validation import to_device
 from objectives import Draws, Guidance, Objective, sample
+from objectives.sampling import Sampler
 from objectives.solvers import Solver
 from objectives.time_grids import TimeGrid
 
@@ -51,11 +52,13 @@ def draw_samples(
     seed: int = 0,
     batch_size: int = 512,
     check: Callable[[int], None] = lambda done: None,
+    watch: Callable[[int, float, Tensor], None] | None = None,
 ) -> Samples:
     """``num`` samples in ``steps`` solver steps, computed in ``dtype`` around a network in its own.
 
     Sample i starts from the noise that (seed, i) names, under the condition of a training row that (seed, i) names:
-    so the conditions are distributed as in training. ``check`` is called with the number done after each batch.
+    so the conditions are distributed as in training. ``check`` is called with the number done after each batch,
+    ``watch`` with (steps done, path time, z_t) before the first and after every step of each batch.
     """
     xs, conditions, nfe, seconds = [], [], 0, 0.0
     own = network_dtype(network)
@@ -63,11 +66,14 @@ def draw_samples(
         draws = Draws(seed, 0, index.to(device), num)
         noise = draws.normal("sample", (len(index), *data.spec.shape), dtype)
         condition = _condition(data, draws, device)
+        if watch is not None:
+            watch(0, float(Sampler(objective, network, solver, grid=grid).times(steps)[0]), objective.prior(noise))
         _synchronise(device)
         started = time.perf_counter()
         x, nfe = sample(
             objective, network, noise, condition,
-            steps=steps, solver=solver, guidance=guidance, grid=grid, network_dtype=own, draws=draws, return_nfe=True,
+            steps=steps, solver=solver, guidance=guidance, grid=grid, network_dtype=own, draws=draws, on_step=watch,
+            return_nfe=True,
         )  # fmt: skip
         _synchronise(device)
         seconds += time.perf_counter() - started

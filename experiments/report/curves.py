@@ -40,7 +40,9 @@ def training_curves(rows: Rows) -> list[dict[str, Any]]:
 def loss_at_times(rows: Rows) -> list[dict[str, Any]]:
     """The newest validation loss at each path time, for each kind of weights: a line for each row."""
     kinds = dict.fromkeys(entry["weights"] for row in rows for cell in row for entry in _losses(cell))
-    return [{"weights": name, "lines": [_band([_newest(cell, name) for cell in row]) for row in rows]} for name in kinds]
+    return [
+        {"weights": name, "lines": [_band([_newest(cell, name) for cell in row]) for row in rows]} for name in kinds
+    ]
 
 
 def _curve(rows: Rows, match: re.Match[str]) -> dict[str, Any]:

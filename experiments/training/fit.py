@@ -22,7 +22,7 @@ from experiments.config import Config
 from experiments.console import Reporter
 from experiments.errors import Interrupted, RunFailed
 from experiments.evaluation.sampling import draw_samples
-from experiments.evaluation.sheets import sheet
+from experiments.evaluation.sheets import sheet, sheet_caption
 from experiments.evaluation.validation import validation_losses
 from experiments.runs import Run
 from experiments.stopping import Stop
@@ -215,7 +215,8 @@ def _callbacks(run: Run, parts: Components, trackers: list[Tracker], stop: Stop,
         drawn = draw_samples(
             module.objective, network, parts.data, steps=steps, num=SHEET, device=module.device, check=check
         )
-        return sheet(parts.data, drawn.x)
+        caption = sheet_caption(steps, "ema" if len(module.emas) else "raw")
+        return sheet(parts.data, drawn.x, condition=drawn.condition, caption=caption)
 
     ranks = Ranks(run, stop)
     return [
