@@ -67,7 +67,10 @@ def _factors(study: Study, groups: Sequence[Group]) -> list[dict[str, Any]]:
     keys = dict.fromkeys(key for cell in first for key in cell.overrides if key not in (*FACTORS, "seed"))
     found = [{"key": key, "values": [cell.labels[key] for cell in first]} for key in FACTORS]
     found += [
-        {"key": key, "values": [call(cell.overrides[key]) if key in cell.overrides else "as the base" for cell in first]}
+        {
+            "key": key,
+            "values": [call(cell.overrides[key]) if key in cell.overrides else "as the base" for cell in first],
+        }
         for key in keys
     ]
     return [factor for factor in found if len(set(factor["values"])) > 1]
