@@ -146,8 +146,11 @@ def report(
     rank: Annotated[
         str | None, typer.Option(help="Metrics of the global rank.", show_default="the first distance,precision")
     ] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Again every 10 s until the grid has ended.")] = False,
 ) -> None:
     """Write the study's report anew and print its table; with OTHER compare the two, OTHER less STUDY."""
+    if other is not None and watch:
+        raise UserError("--watch follows one study; two are compared once")
     if other is not None:
         from experiments.report import write_comparison
 
@@ -156,7 +159,16 @@ def report(
         Console().print(f"The comparison: {folder / 'comparison.md'}", markup=False, highlight=False, soft_wrap=True)
         return
     ranked = [name.strip() for name in rank.split(",")] if rank else []
-    _show_report(_study(study, out), anew=True, baseline=baseline or [], ranked=ranked)
+    found = _study(study, out)
+    if watch:
+        from experiments.cli.watching import follow
+        from experiments.report import write_report
+
+        def write(every: float | None) -> None:
+            write_report(found.path, reload_every=every, baseline=baseline or [], ranked=ranked)
+
+        follow(found, write)
+    _show_report(found, anew=not watch, baseline=baseline or [], ranked=ranked)
 
 
 def _grid(name: str, overrides: list[str] | None, out: Path | None, *, smoke: bool = False) -> tuple[Grid, Study]:

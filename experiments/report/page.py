@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.report import tables
+from experiments.report.analysis import Analysis, analyse
 from experiments.report.facts import facts
 from experiments.report.page_data import page_data
 from experiments.report.pictures import pictures
@@ -17,17 +18,19 @@ from experiments.report.rows import Rows
 _TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = (
     "data", "format", "elements", "choices", "rows", "colours", "scales", "chart", "legend", "figures",
-    "table", "quality", "curves", "pareto", "heatmap", "samples", "cells", "theme", "reload", "start",
+    "table", "quality", "curves", "pareto", "heatmap", "statistics", "laws", "samples", "cells", "theme", "reload",
+    "start",
 )  # fmt: skip
 """The page's scripts in the order in which they are joined: a later one uses what earlier ones define."""
 
 
-def page(study: Study, rows: Rows, *, reload_every: float | None = None) -> str:
+def page(study: Study, rows: Rows, *, analysis: Analysis | None = None, reload_every: float | None = None) -> str:
     """The report of a study as HTML.
 
     Args:
         study: what was read.
         rows: its numbers.
+        analysis: its statistics, where they have been computed already.
         reload_every: seconds after which the page loads itself again, for a study that goes on; None: it stays.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -38,7 +41,8 @@ def page(study: Study, rows: Rows, *, reload_every: float | None = None) -> str:
     )  # fmt: skip
     environment.filters["value"] = tables.text
     shown = pictures(study, rows)
-    data = page_data(study, rows) | {"sheets": shown.sheets, "conditions": shown.conditions, "shrunk": shown.shrunk}
+    data = page_data(study, rows, analysis or analyse(study, rows))
+    data |= {"sheets": shown.sheets, "conditions": shown.conditions, "shrunk": shown.shrunk}
     known, written = facts(study), datetime.now(UTC)
     return environment.get_template("page.html").render(
         study=study,

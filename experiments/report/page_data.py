@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.report import tables
+from experiments.report.analysis import Analysis
 from experiments.report.curves import loss_at_times, rounded, training_curves
 from experiments.report.facts import training_seconds
+from experiments.report.page_statistics import page_statistics
 from experiments.report.read import FACTORS, Cell, Study, call, plain
 from experiments.report.rows import Rows
+from experiments.report.scaling import known
 from experiments.report.statistics import Summary
 
 
@@ -23,7 +26,7 @@ class Group:
     note: str
 
 
-def page_data(study: Study, rows: Rows) -> dict[str, Any]:
+def page_data(study: Study, rows: Rows, analysis: Analysis) -> dict[str, Any]:
     """Everything that the page shows, but for the pictures.
 
     Rows, settings, metrics and numbers of steps are told by their index; a summary is [mean, standard deviation, lower
@@ -39,12 +42,13 @@ def page_data(study: Study, rows: Rows) -> dict[str, Any]:
         "name": study.name,
         "settings": rows.settings,
         "steps": [rows.steps(setting) for setting in rows.settings],
-        "metrics": [_metric(name) for name in rows.metrics],
+        "metrics": [_metric(name, rows) for name in rows.metrics],
         "headline": rows.metrics.index(rows.headline[0]) if rows.headline else 0,
         "factors": _factors(study, groups),
-        "rows": [_row(study, group) for group in groups],
-        "values": [[_summaries(study, rows, s, metric) for metric in rows.metrics] for s in rows.settings],
+        "rows": [_row(study, rows, group) for group in groups],
+        "values": [[_summaries(analysis.tables[s, metric]) for metric in rows.metrics] for s in rows.settings],
         "nfe": [_nfe(study, rows, groups, setting) for setting in rows.settings],
+        "statistics": page_statistics(analysis, rows, [group.labels for group in groups]),
         "curves": training_curves(cells),
         "times": loss_at_times(cells),
         "shared": shared,
@@ -52,12 +56,13 @@ def page_data(study: Study, rows: Rows) -> dict[str, Any]:
     }
 
 
-def _metric(name: str) -> dict[str, Any]:
+def _metric(name: str, rows: Rows) -> dict[str, Any]:
     full = tables.name(name)
     short = full.split(":")[0].removesuffix(" to the training split")
     return {
         "key": name, "name": full, "short": short.replace(" to the held-out split", ", held-out"),
-        "more": name in tables.MORE_IS_BETTER, "unit": "s" if name.startswith("seconds") else "",
+        "goal": "more" if name in tables.MORE_IS_BETTER else "one" if name in tables.ONE_IS_BEST else "less",
+        "unit": "s" if name.startswith("seconds") else "", "of_model": name in rows.of_model,
     }  # fmt: skip
 
 
@@ -76,19 +81,21 @@ def _factors(study: Study, groups: Sequence[Group]) -> list[dict[str, Any]]:
     return [factor for factor in found if len(set(factor["values"])) > 1]
 
 
-def _row(study: Study, group: Group) -> dict[str, Any]:
-    seconds = [spent for at in group.cells if (spent := training_seconds(study.cells[at])) > 0]
+def _row(study: Study, rows: Rows, group: Group) -> dict[str, Any]:
+    cells = [study.cells[at] for at in group.cells]
+    seconds = [spent for cell in cells if (spent := training_seconds(cell)) > 0]
+    flops = (known(rows, cells, setting, "training_flops") for setting in rows.settings)
     return {
         "labels": list(group.labels),
         "cells": list(group.cells),
         "note": group.note,
         "seconds": rounded(sum(seconds) / len(seconds)) if seconds else None,
+        "flops": rounded(next((float(value) for value in flops if value is not None), None)),
     }
 
 
-def _summaries(study: Study, rows: Rows, setting: str, metric: str) -> list[list[list[Any] | None]]:
-    lines = tables.table(study, rows, setting=setting, metric=metric).lines
-    return [[_summary(summary) for summary in line.summaries] for line in lines]
+def _summaries(table: tables.Table) -> list[list[list[Any] | None]]:
+    return [[_summary(summary) for summary in line.summaries] for line in table.lines]
 
 
 def _summary(summary: Summary) -> list[Any] | None:

@@ -5,7 +5,8 @@ const wholeConfig = (cell) => ({ ...data.shared, ...data.cells[cell].config });
 function startCells() {
   if (!data.cells.length) return;
   const configured = data.cells.map((cell, index) => [String(index), cell.name]).filter(([index]) => data.cells[index].config);
-  baseline = configured[0]?.[0] ?? null;
+  const compared = data.statistics.baseline.of.flatMap((other, row) => (other === row ? data.rows[row].cells : []));
+  baseline = (configured.find(([index]) => compared.includes(Number(index))) ?? configured[0])?.[0] ?? null;
   if (configured.length > 1) byId("cells-controls").append(select("Baseline", configured, baseline, (value) => {
     baseline = value;
     for (const details of document.querySelectorAll("details.cell[open]")) openCell(details);

@@ -58,15 +58,15 @@ function frame(panel, spec, x, y, width) {
 
 function curve(line, x, y, spec) {
   const points = line.x.map((value, at) => [x.place(value), line.y[at] === null ? null : y.place(line.y[at])]);
-  const { colour, dash, mark: kind } = line.look;
+  const { colour, dash, mark: kind, bare } = line.look;
   const parts = [];
   if (line.low && line.low.some((value, at) => value !== null && value !== line.high[at])) {
     const end = (values) => values.map((value, at) => [x.place(line.x[at]), y.place(value ?? line.y[at])]);
     const round = [...end(line.high), ...end(line.low).reverse()].filter(([, v]) => Number.isFinite(v));
     parts.push(draw("path", { class: "band", d: `${path(round)}Z`, fill: colour }));
   }
-  if (!spec.points) parts.push(draw("path", { class: "line", d: path(points), stroke: colour, "stroke-dasharray": dash || null }, draw("title", {}, line.name)));
-  if (spec.points || points.length <= 14) {
+  if (!spec.points && !bare) parts.push(draw("path", { class: "line", d: path(points), stroke: colour, "stroke-dasharray": dash || null }, draw("title", {}, line.name)));
+  if (spec.points || bare || points.length <= 14) {
     points.forEach(([a, b], at) => {
       if (b !== null) parts.push(mark(kind, a, b, line.faint?.[at] ? 3 : 4, { fill: colour, class: line.faint?.[at] ? "faint" : "point" }, draw("title", {}, line.texts?.[at] ?? `${line.name}: ${number(line.y[at])} at ${tickText(line.x[at])}`)));
     });

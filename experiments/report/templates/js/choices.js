@@ -6,12 +6,19 @@ const defaults = {
 const chosen = { ...defaults };
 const listeners = [];
 
+// An address may be of another version of the page: what fits no more is left out.
 function readAddress() {
   const given = new URLSearchParams(location.hash.slice(1));
-  for (const [name, value] of given) if (name in defaults || name.startsWith("is.")) chosen[name] = value;
-  const count = { metric: data.metrics.length, setting: data.settings.length, curve: data.curves.length };
-  for (const [name, most] of Object.entries(count)) if (!(Number(chosen[name]) < most)) chosen[name] = defaults[name];
+  const whole = { metric: data.metrics.length, setting: data.settings.length, curve: data.curves.length, step: Infinity, heat: Infinity, most: Infinity };
+  for (const [name, value] of given) {
+    const factor = data.factors.find(({ key }) => name === `is.${key}`);
+    const fits = name in whole ? /^\d+$/.test(value) && Number(value) < whole[name] : factor ? factor.values.includes(value) : name in defaults;
+    if (fits) chosen[name] = value;
+  }
 }
+
+// Falls back to the default where a choice is none of those that there are.
+const among = (name, options) => (options.includes(chosen[name]) ? null : (chosen[name] = defaults[name]));
 
 function writeAddress() {
   const differing = Object.entries(chosen).filter(([name, value]) => value !== (defaults[name] ?? ""));

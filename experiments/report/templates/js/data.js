@@ -24,3 +24,6 @@ const panelOf = (row) => {
 const stepsName = (steps) => (steps === 1 ? "1 step" : `${steps} steps`);
 const metricAxis = (metric) => metric.short + (metric.unit ? ` in ${metric.unit}` : "");
 const weightsName = (setting) => `${setting} weights`;
+// What is better: a metric's value as a cost, of which less is better, and in words.
+const price = (metric, value) => (metric.goal === "more" ? -value : metric.goal === "one" ? Math.abs(value - 1) : value);
+const wanted = (metric) => ({ more: "higher", less: "lower", one: "nearer to 1" })[metric.goal];

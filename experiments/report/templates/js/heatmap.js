@@ -15,8 +15,9 @@ const axes = () => [...data.factors.map((factor) => factor.key), "steps"];
 function startHeatmap() {
   if (!data.metrics.length || axes().length < 2) return;
   const options = axes();
-  defaults.across = chosen.across = options.includes(chosen.across) ? chosen.across : options.at(-2) ?? "steps";
-  defaults.down = chosen.down = options.includes(chosen.down) ? chosen.down : options[0] === chosen.across ? "steps" : options[0];
+  defaults.across = options.at(-2);
+  defaults.down = options.length > 2 ? options[0] : "steps";
+  for (const name of ["across", "down"]) among(name, options);
   const controls = byId("heatmap-controls");
   const steps = select("Steps", [], "", (heat) => choose({ heat }));
   controls.append(select("Columns", options, chosen.across, (across) => choose({ across })), select("Rows", options, chosen.down, (down) => choose({ down })), steps);
@@ -61,10 +62,11 @@ function drawHeat(part, { across, down, values }, steps, free) {
   const metric = data.metrics[at("metric")];
   const mean = (list) => list.reduce((sum, value) => sum + value, 0) / list.length;
   const means = new Map([...values].map(([key, list]) => [key, mean(list)]));
-  const [least, most] = extent(means.values());
+  const costs = [...means.values()].map((value) => price(metric, value));
+  const [least, most] = extent(costs);
   if (!means.size) return nothing(part, "No row that is shown has a number of this metric.");
   const into = least > 0 && most / least > 10 ? Math.log : (value) => value;
-  const share = (value) => { const s = most === least ? 0.5 : (into(value) - into(least)) / (into(most) - into(least)); return metric.more ? s : 1 - s; };
+  const share = (value) => (most === least ? 0.5 : 1 - (into(price(metric, value)) - into(least)) / (into(most) - into(least)));
   const text = (name) => (name.length > 30 ? `${name.slice(0, 29)}…` : name);
   const left = Math.max(...down.map((name) => text(name).length)) * LETTER + 14;
   const wide = Math.max(64, Math.min(150, Math.max(...across.map((name) => text(name).length)) * LETTER + 14));

@@ -1,21 +1,24 @@
 // Quality against cost: what no other row beats in both.
-const COSTS = [["nfe", "network evaluations (NFE)"], ["steps", "solver steps"], ["training", "seconds of training"]];
+const COSTS = [["nfe", "network evaluations (NFE)"], ["steps", "solver steps"], ["training", "seconds of training"], ["flops", "FLOPs of training"]];
 
 function costs() {
   const seconds = data.metrics.findIndex((metric) => metric.key === "seconds_per_image");
-  return [...COSTS, ...(seconds < 0 ? [] : [["image", "seconds per image"]])].filter(([key]) => key !== "training" || data.rows.some((row) => row.seconds));
+  return [...COSTS, ...(seconds < 0 ? [] : [["image", "seconds per image"]])].filter(
+    ([key]) => (key !== "training" || data.rows.some((row) => row.seconds)) && (key !== "flops" || data.rows.some((row) => row.flops)),
+  );
 }
 
 function costOf(key, row, setting, step) {
   if (key === "nfe") return data.nfe[setting][row][step];
   if (key === "steps") return data.steps[setting][step];
   if (key === "training") return data.rows[row].seconds;
+  if (key === "flops") return data.rows[row].flops;
   return summary(row, setting, data.metrics.findIndex((metric) => metric.key === "seconds_per_image"), step)?.mean ?? null;
 }
 
 // The points that no other point is at least as good as in both and better in one, by rising cost.
-function paretoFront(points, more) {
-  const better = more ? (a, b) => a > b : (a, b) => a < b;
+function paretoFront(points, metric) {
+  const better = (a, b) => price(metric, a) < price(metric, b);
   const found = [];
   for (const point of [...points].sort((a, b) => a.cost - b.cost || (better(a.mean, b.mean) ? -1 : 1))) {
     if (!found.length || better(point.mean, found.at(-1).mean)) found.push(point);
@@ -25,6 +28,7 @@ function paretoFront(points, more) {
 
 function startPareto() {
   if (!data.metrics.length) return;
+  among("cost", costs().map(([key]) => key));
   byId("pareto-controls").append(select("Cost", costs(), chosen.cost, (cost) => choose({ cost })));
   section("pareto", ["metric", "setting", "cost", "words"], (part) => {
     const [setting, metric] = [at("setting"), at("metric")];
@@ -34,7 +38,7 @@ function startPareto() {
       row, steps, cost: costOf(chosen.cost, row, setting, step), mean: summary(row, setting, metric, step)?.mean ?? null,
     }))).filter(({ cost, mean }) => cost !== null && mean !== null);
     if (!points.length) return nothing(part, "No row that is shown has both numbers.");
-    const best = paretoFront(points, described.more);
+    const best = paretoFront(points, described);
     const look = looks(rows.map(seriesOf));
     const lines = [...Map.groupBy(points, ({ row }) => seriesOf(row))].map(([name, own]) => ({
       name, look: look.get(name), x: own.map(({ cost }) => cost), y: own.map(({ mean }) => mean),
@@ -45,7 +49,7 @@ function startPareto() {
     const xlabel = costs().find(([key]) => key === chosen.cost)[1];
     showChart(part, { panels: [{ title: "", lines }], points: true, xlog: true, ylog: true, xlabel, ylabel: metricAxis(described), front: best.map(({ cost, mean }) => [cost, mean]) }, {
       title: `${described.short} against ${xlabel}`,
-      caption: `Each mark is a row at a number of steps, ${weightsName(data.settings[setting])}. The line joins what nothing beats in both: ${described.more ? "higher" : "lower"} and further left is better.`,
+      caption: `Each mark is a row at a number of steps, ${weightsName(data.settings[setting])}. The line joins what nothing beats in both: ${wanted(described)} and further left is better.`,
     });
     part.append(make("div", { class: "wide" }, table("What nothing beats in both, by rising cost", ["row", "steps", xlabel, metricAxis(described)],
       best.map(({ row, steps, cost, mean }) => [rowName(row), steps, tickText(cost), number(mean)]))));

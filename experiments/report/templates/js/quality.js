@@ -1,6 +1,7 @@
 // The chosen metric against the number of solver steps or of network evaluations.
 function startQuality() {
   if (!data.metrics.length) return;
+  among("against", ["steps", "nfe"]);
   byId("quality-controls").append(select("Against", [["steps", "solver steps"], ["nfe", "network evaluations (NFE)"]], chosen.against, (against) => choose({ against })));
   section("quality", ["metric", "setting", "against", "words", "sort", "most"], (part) => {
     const [setting, metric] = [at("setting"), at("metric")];
@@ -20,7 +21,7 @@ function startQuality() {
     const ticks = [...new Set(panels.flatMap((panel) => panel.lines.flatMap((line) => line.x)))].sort((a, b) => a - b);
     return showChart(part, { panels, xlog: true, ylog: true, xticks: ticks.length <= 12 ? ticks : null, xlabel: chosen.against === "nfe" ? "network evaluations" : "solver steps", ylabel: metricAxis(described) }, {
       title: `${described.short} against ${chosen.against === "nfe" ? "network evaluations" : "solver steps"}`,
-      caption: `${weightsName(data.settings[setting])}; ${described.more ? "higher" : "lower"} is better.${bands}${howMany(rows.length, visibleRows().length)}`,
+      caption: `${weightsName(data.settings[setting])}; ${wanted(described)} is better.${bands}${howMany(rows.length, visibleRows().length)}`,
     });
   });
 }

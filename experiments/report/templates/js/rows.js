@@ -14,9 +14,10 @@ function visibleRows() {
 // What a column sorts by: a text, or a number where null comes last.
 function sortKey(row, column) {
   const [kind, index] = column.split(".");
-  if (kind === "label") return data.rows[row].labels[index];
+  if (kind === "label") return data.rows[row].labels[index] ?? "";
   if (kind === "note") return data.rows[row].note;
-  return summary(row, at("setting"), at("metric"), Number(index))?.mean ?? null;
+  const shown = chosen.show === "difference" ? difference : summary;
+  return shown(row, at("setting"), at("metric"), Number(index))?.mean ?? null;
 }
 
 function sortedRows(rows) {

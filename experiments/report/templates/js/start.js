@@ -36,7 +36,7 @@ startLinks();
 if (data.rows.length) {
   startChoices();
   startTable();
-  for (const start of [startQuality, startPareto, startHeatmap, startCurves, startTimes, startSamples, startCells]) start();
+  for (const start of [startQuality, startPareto, startHeatmap, startCurves, startTimes, startStatistics, startLaws, startSamples, startCells]) start();
   for (const link of document.querySelectorAll("nav a")) link.hidden = byId(link.hash.slice(1)).closest("section").hidden;
   startReload();
 }

@@ -1,9 +1,20 @@
 // The table of results: what is chosen above it decides its numbers, its headers sort it.
-const SHOWS = [["std", "mean ± standard deviation"], ["interval", "95 % interval of the mean"]];
+const SHOWS = [["std", "mean ± standard deviation"], ["interval", "95 % interval of the mean"], ["difference", "difference to the baseline"]];
+const DIFFERENCE = ["mean", "low", "high", "n", "adjusted", "significant", "better", "tightening"];
+
+// The paired difference of a row to its baseline; null where there is none.
+function difference(row, setting, metric, step) {
+  const found = data.statistics.differences[setting]?.[metric]?.[row]?.[step];
+  return found ? Object.fromEntries(DIFFERENCE.map((name, index) => [name, found[index]])) : null;
+}
+
+const isBaseline = (row) => data.statistics.baseline.of[row] === row;
 
 function columns() {
-  const found = shownLabels.map((at) => ({ id: `label.${at}`, text: LABELS[at] }));
-  (data.steps[at("setting")] ?? []).forEach((steps, index) => found.push({ id: `step.${index}`, text: stepsName(steps), step: index }));
+  const found = shownLabels.map((index) => ({ id: `label.${index}`, text: LABELS[index] }));
+  const counts = data.steps[at("setting")] ?? [];
+  const one = data.metrics[at("metric")]?.of_model;
+  (one ? counts.slice(0, 1) : counts).forEach((steps, index) => found.push({ id: `step.${index}`, text: one ? "of the model" : stepsName(steps), step: index }));
   return [...found, { id: "note", text: "missing" }];
 }
 
@@ -12,24 +23,28 @@ function resultsTable() {
   const found = columns();
   const [setting, metric] = [at("setting"), at("metric")];
   const best = bestOf(found, setting, metric);
-  const described = data.metrics[metric];
-  const caption = described
-    ? `${described.name}${described.unit ? ` in ${described.unit}` : ""}; ${weightsName(data.settings[setting])}; ${described.more ? "more" : "less"} is better, the best of each column in bold. `
-    : "Cells and how far they are. ";
   const head = found.map((column) => make("th", { scope: "col", class: column.step === undefined ? null : "number", "aria-sort": direction(column.id) },
     make("button", { type: "button", "data-column": column.id, onclick: () => sortBy(column.id) }, column.text)));
   const body = rows.map((row) => make("tr", {}, ...found.map((column) => cellOf(row, column, setting, metric, best))));
-  const shown = table(caption, head, [], { id: "results-rows" });
+  const shown = table(captionOf(data.metrics[metric], setting), head, [], { id: "results-rows" });
   shown.tBodies[0].append(...body);
   byId("results-table").replaceChildren(shown);
   byId("results-count").textContent = rows.length === data.rows.length ? `${rows.length} rows` : `${rows.length} of ${data.rows.length} rows`;
 }
 
+function captionOf(metric, setting) {
+  if (!metric) return "Cells and how far they are.";
+  const what = `${metric.name}${metric.unit ? ` in ${metric.unit}` : ""}; ${weightsName(data.settings[setting])}; ${wanted(metric)} is better`;
+  if (chosen.show !== "difference") return `${what}, the best of each column in bold.`;
+  const tighter = data.statistics.tightening === null ? "" : ` Pairing by seed makes the intervals ${number(data.statistics.tightening, 2)} times as wide as they were without (median).`;
+  return `${what}. Row less baseline, mean over the seeds of both with its 95 % interval; * is significant at 5 % after Holm's correction over the table. Baseline: ${data.statistics.baseline.reason}.${tighter}`;
+}
+
 function bestOf(found, setting, metric) {
-  const choose = data.metrics[metric]?.more ? Math.max : Math.min;
   return Object.fromEntries(found.filter((column) => column.step !== undefined).map((column) => {
     const means = data.rows.map((_, row) => summary(row, setting, metric, column.step)?.mean).filter((mean) => typeof mean === "number");
-    return [column.id, means.length > 1 ? number(choose(...means)) : null];
+    means.sort((a, b) => price(data.metrics[metric], a) - price(data.metrics[metric], b));
+    return [column.id, means.length > 1 ? number(means[0]) : null];
   }));
 }
 
@@ -38,11 +53,23 @@ function cellOf(row, column, setting, metric, best) {
   if (kind === "label") return make("th", { scope: "row" }, data.rows[row].labels[index]);
   if (kind === "note") return make("td", { class: "note" }, data.rows[row].note);
   const value = summary(row, setting, metric, column.step);
+  if (chosen.show === "difference") return differenceCell(row, setting, metric, column.step, value);
   const text = summaryText(value, chosen.show);
   const interval = value && value.low !== null ? `95 % t interval ${number(value.low)} to ${number(value.high)}, ${value.n} seeds` : null;
   const lost = value && value.notFinite ? `${value.notFinite} of ${value.expected} not finite` : null;
   const isBest = value && value.n > 0 && number(value.mean) === best[column.id];
   return make("td", { class: "number", title: [interval, lost].filter(Boolean).join("; ") || null }, isBest ? make("strong", {}, text) : text);
+}
+
+function differenceCell(row, setting, metric, step, value) {
+  if (isBaseline(row)) return make("td", { class: "number quiet" }, value ? `baseline ${number(value.mean)}` : "–");
+  const found = difference(row, setting, metric, step);
+  if (!found) return make("td", { class: "number" }, "–");
+  const ends = found.low === null ? "" : ` [${number(found.low, 2)}, ${number(found.high, 2)}]`;
+  const told = found.adjusted === null ? `${found.n} seeds in common` : `${found.n} seeds in common, p = ${number(found.adjusted, 2)} after Holm's correction`;
+  const side = found.significant && found.better !== null ? (found.better ? "good" : "bad") : null;
+  const word = side === "good" ? "better" : side === "bad" ? "worse" : "";
+  return make("td", { class: ["number", side].filter(Boolean).join(" "), title: told }, `${signed(found.mean)}${ends}${found.significant ? " *" : ""}`, word ? make("span", { class: "unseen" }, ` ${word}`) : null);
 }
 
 const direction = (id) => (chosen.sort === id ? "ascending" : chosen.sort === `-${id}` ? "descending" : null);
@@ -56,8 +83,11 @@ function sortBy(id) {
 }
 
 function startTable() {
-  const controls = byId("results-controls");
-  if (data.rows.some((row) => row.cells.length > 1) && data.metrics.length) controls.append(select("Shown", SHOWS, chosen.show, (show) => choose({ show })));
+  const several = data.rows.some((row) => row.cells.length > 1);
+  const compared = data.statistics.differences.some((metrics) => metrics.some((rows) => rows.some((row) => row.some(Boolean))));
+  const shows = SHOWS.filter(([key]) => key === "std" || (key === "interval" ? several : compared));
+  among("show", shows.map(([key]) => key));
+  if (shows.length > 1 && data.metrics.length) byId("results-controls").append(select("Shown", shows, chosen.show, (show) => choose({ show })));
   resultsTable();
   onChoice(["metric", "setting", "show", "sort", "words"], resultsTable);
 }
