@@ -147,7 +147,7 @@ def test_metric_and_weights_change_the_numbers(open_page: Open, grid: Path) -> N
     before = column(shown, 2)
     shown.get_by_label("Metric").select_option(label="Precision")
     assert column(shown, 2) != before
-    assert "Precision; ema weights; more is better" in shown.locator("#results-rows caption").inner_text()
+    assert "Precision; ema weights; higher is better" in shown.locator("#results-rows caption").inner_text()
     shown.get_by_label("Weights").select_option("1")
     assert "raw weights" in shown.locator("#results-rows caption").inner_text()
     shown.get_by_label("Shown").select_option("interval")
@@ -218,6 +218,30 @@ def test_a_cell_opens_with_its_difference_to_the_baseline(open_page: Open, grid:
     assert "optimizer.lr: 0.002" in last.locator("pre").inner_text()
 
 
+def test_differences_to_the_baseline_are_shown_and_sorted_by(open_page: Open, study: Any, made: Any) -> None:
+    scales = {"rf": 1.0, "edm": 1.5, "shortcut": 0.5}
+    cells = [made(o, seed=s, scale=scale * (1 + 0.01 * s)) for o, scale in scales.items() for s in range(4)]
+    shown = open_page(study(*cells))
+    shown.get_by_label("Shown").select_option("difference")
+    first, edm, shortcut = column(shown, 4)
+    assert first == "baseline 15.4"
+    assert re.fullmatch(r"\+7\.\d+ \[7\.\d, \d\.\d\] \* worse", edm)
+    assert re.fullmatch(r"−7\.\d+ \[−\d\.\d, −7\.\d\] \* better", shortcut)
+    assert "Holm" in shown.locator("#results-rows caption").inner_text()
+    shown.locator("#results-rows thead th", has_text="128 steps").get_by_role("button").click()
+    assert column(shown, 0) == ["shortcut", "edm", "rf"], "by the difference; the baseline has none"
+
+
+def test_ranks_and_what_few_steps_cost_are_on_the_page(open_page: Open, grid: Path) -> None:
+    shown = open_page(grid)
+    shown.locator("#statistics").scroll_into_view_if_needed()
+    shown.wait_for_selector("#statistics-part table")
+    titles = shown.locator("#statistics-part h3").all_inner_texts()
+    assert {"Global rank", "What few steps cost"} <= set(titles)
+    assert "1 is best" in shown.locator("#statistics-part caption").first.inner_text()
+    assert "NaN" not in shown.locator("#statistics-part").inner_text()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_theme_is_the_systems_until_the_button_is_pressed(open_page: Open, grid: Path, scheme: str) -> None:
     shown = open_page(grid, color_scheme=scheme)
@@ -240,7 +264,8 @@ CONTRAST = """() => {
   const probe = document.body.appendChild(document.createElement("i"));
   const of = (name) => { probe.style.color = `var(${name})`; return light(getComputedStyle(probe).color); };
   const ratio = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-  const names = ["--ink", "--quiet", "--accent", "--bad", "--good", "--busy", ...Array.from({ length: 8 }, (_, i) => `--c${i}`)];
+  const lines = Array.from({ length: 8 }, (_, i) => `--c${i}`);
+  const names = ["--ink", "--quiet", "--accent", "--bad", "--good", "--busy", ...lines];
   return names.map((name) => [name, ratio(of(name), of("--paper"))]);
 }"""
 
@@ -336,3 +361,26 @@ def test_a_narrow_window_is_scrolled_in_one_direction_only(open_page: Open, grid
         shown.locator(f"#{part}").scroll_into_view_if_needed()
         shown.wait_for_selector(f"#{part}-part > *")
     assert shown.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_500_cells_load_in_two_seconds(open_page: Open, study: Any, made: Any) -> None:
+    """With -s it prints what docs/report.md says. The limit is wider here: other tests share the cores."""
+    rates = [(("optimizer.lr", rate),) for rate in range(42)]
+    cells = [
+        made(o, b, seed=s, scale=1 + 0.01 * rate[0][1] + 0.1 * s, overrides=rate)
+        for o in ("rf", "shortcut") for b in ("dit", "u-vit") for rate in rates for s in range(3)
+    ][:500]  # fmt: skip
+    folder = study(*cells)
+    for sheet in folder.glob("runs/*/samples/*.png"):
+        sheet.write_bytes(sheet.read_bytes() + os.urandom(12_000))  # each its own, of the size of real ones
+    shown = open_page(folder)
+    timing = "performance.getEntriesByType('navigation')[0]"
+    ready, loaded = (shown.evaluate(f"{timing}.{name}") for name in ("domInteractive", "loadEventEnd"))
+    click = "(() => { const from = performance.now(); document.querySelector('[data-column=\"step.0\"]').click();"
+    sorting = shown.evaluate(click + "document.body.offsetHeight; return performance.now() - from; })()")
+    size = shown.evaluate(f"{timing}.decodedBodySize") / 1e6
+    rows_shown = shown.locator("#results-rows tbody tr").count()
+    print(f"{rows_shown} rows, {size:.1f} MB: ready {ready:.0f} ms, loaded {loaded:.0f} ms, sorted {sorting:.0f} ms")
+    assert rows_shown == 167
+    assert loaded < 6000
+    assert sorting < 1000

@@ -5,8 +5,7 @@ const percent = (found) => withEnds(found && found.map((value) => value === null
 
 function statisticsPart(part, title, text, head, body) {
   if (!body.length) return;
-  part.append(make("h3", {}, title), make("p", { class: "quiet" }, text),
-    make("div", { class: "wide", tabindex: 0, role: "region", "aria-label": title }, table(title, head, body)));
+  part.append(make("h3", {}, title), make("div", { class: "wide", tabindex: 0, role: "region", "aria-label": title }, table(text, head, body)));
 }
 
 function startStatistics() {

@@ -36,7 +36,7 @@ function captionOf(metric, setting) {
   if (!metric) return "Cells and how far they are.";
   const what = `${metric.name}${metric.unit ? ` in ${metric.unit}` : ""}; ${weightsName(data.settings[setting])}; ${wanted(metric)} is better`;
   if (chosen.show !== "difference") return `${what}, the best of each column in bold.`;
-  const tighter = data.statistics.tightening === null ? "" : ` Pairing by seed makes the intervals ${number(data.statistics.tightening, 2)} times as wide as they were without (median).`;
+  const tighter = data.statistics.tightening === null ? "" : ` Paired by seed, the intervals are ${number(data.statistics.tightening, 2)} times as wide as they would be unpaired (median).`;
   return `${what}. Row less baseline, mean over the seeds of both with its 95 % interval; * is significant at 5 % after Holm's correction over the table. Baseline: ${data.statistics.baseline.reason}.${tighter}`;
 }
 
