@@ -56,6 +56,15 @@ def solvers() -> None:
 
 
 @app.command()
+def intervals(studies: int = 2000) -> None:
+    """How often the report's intervals hold what they should, over simulated studies: docs/statistics.md."""
+    from experiments.bench.intervals import table
+
+    for line in table(studies=studies):
+        print(line, flush=True)
+
+
+@app.command()
 def grid(jobs: int = 2, steps: int = 300) -> None:
     """A grid of 24 small cells on this machine: how full the cores are, and what is not a cell's own time."""
     import tempfile
