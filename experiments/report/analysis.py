@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from experiments.report.baseline import Baseline, choose
 from experiments.report.ranking import Ranking, rank
@@ -73,17 +72,6 @@ def analyse(study: Study, rows: Rows, *, baseline: Sequence[str] = (), ranked: S
         path_lengths(rows, tables),
         notes=tuple(_notes(study, rows, chosen)),
     )
-
-
-def plain(value: Any) -> Any:
-    """The same as lists, dicts, text and numbers; None for nan and infinities, a key's parts joined by " · "."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value) if field.name != "cells"}
-    if isinstance(value, Mapping):
-        return {" · ".join(map(str, k)) if isinstance(k, tuple) else str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [plain(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _notes(study: Study, rows: Rows, baseline: Baseline) -> list[str]:

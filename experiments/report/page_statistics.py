@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from experiments.report.analysis import Analysis, plain
+from experiments.report.analysis import Analysis
 from experiments.report.curves import rounded
 from experiments.report.rows import Rows
 from experiments.report.statistics import Difference, Estimate, Summary
@@ -50,7 +51,7 @@ def page_statistics(analysis: Analysis, rows: Rows, labels: Sequence[Labels]) ->
             {**_named(one, "setting", "parameters"), "row": at.get(one.row), "length": _summary(one.summary)}
             for one in analysis.path_lengths
         ],
-        "coverage": plain(analysis.coverage),
+        "coverage": [asdict(one) for one in analysis.coverage],
         "notes": list(analysis.notes),
     }  # fmt: skip
 
