@@ -155,7 +155,8 @@ def report(
         from experiments.report import write_comparison
 
         folder = write_comparison(_study(study, out).path, _study(other, None).path)
-        Console().print((folder / "comparison.md").read_text(), markup=False, highlight=False, soft_wrap=True)
+        first = (folder / "comparison.md").read_text().split("\n## ")[:2]
+        Console().print("\n## ".join(first), markup=False, highlight=False, soft_wrap=True)
         Console().print(f"The comparison: {folder / 'comparison.md'}", markup=False, highlight=False, soft_wrap=True)
         return
     ranked = [name.strip() for name in rank.split(",")] if rank else []
