@@ -60,8 +60,10 @@ def _thinned(seeds: Iterable[Points]) -> list[Points]:
     steps = sorted({x for seed in seeds for x in seed})
     if len(steps) <= MOST:
         return seeds
-    share = math.ceil(len(steps) / MOST)
-    bucket = {x: steps[min(at // share * share + share // 2, len(steps) - 1)] for at, x in enumerate(steps)}
+    bucket: dict[int, int] = {}
+    for at in range(MOST):
+        near = steps[at * len(steps) // MOST : (at + 1) * len(steps) // MOST]
+        bucket |= dict.fromkeys(near, near[len(near) // 2])
     return [_means(seed, bucket) for seed in seeds]
 
 

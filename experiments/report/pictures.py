@@ -43,7 +43,7 @@ class Pictures:
         return self._known[key]
 
     def _uri(self, content: bytes, data: str) -> str:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
 
         kind = "png"
         try:
@@ -53,8 +53,8 @@ class Pictures:
                 if len(content) > HEAVY:
                     content, kind = _smaller(picture), "webp"
                     self.shrunk += 1
-        except UnidentifiedImageError:
-            pass  # the browser shows the alternative text
+        except OSError:
+            pass  # no picture, or half of one: the browser shows what it can, and the alternative text
         return f"data:image/{kind};base64," + base64.b64encode(content).decode()
 
 
