@@ -12,6 +12,8 @@ from scipy.special import stdtr
 from experiments.report.statistics.intervals import spread, student, t_quantile
 
 ALPHA = 0.05
+ROUNDING = 1e-12
+"""Spread over the numbers themselves that differences owe to rounding alone."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ class Difference:
 def paired(values: Mapping[int | None, float], baseline: Mapping[int | None, float]) -> Difference:
     """The difference ``values`` − ``baseline`` over the seeds (the keys) at which both are finite.
 
-    t = d̄·√n/s_d with n − 1 degrees of freedom. Differences that are all equal have an interval of no width and no
-    test: Student's t knows nothing of them.
+    t = d̄·√n/s_d with n − 1 degrees of freedom. Differences that are equal but for rounding have an interval of no width
+    and no test: Student's t knows nothing of them.
     """
     own, other = ({seed: v for seed, v in side.items() if math.isfinite(v)} for side in (values, baseline))
     common = [seed for seed in own if seed in other]
@@ -66,7 +68,7 @@ def paired(values: Mapping[int | None, float], baseline: Mapping[int | None, flo
         return Difference(1, mean, unpaired=alone, note="one seed in common")
     tightening = _over(ends[1] - ends[0], _welch_width(x, y))
     s = spread(apart)
-    if s == 0 or not math.isfinite(s):
+    if not s > ROUNDING * max(map(abs, (*x, *y))):
         return Difference(n, mean, *ends, tightening=tightening, unpaired=alone, note="the same at every seed: no test")
     p = 2 * float(stdtr(n - 1, -abs(mean) * math.sqrt(n) / s))
     return Difference(n, mean, *ends, p=p, tightening=tightening, unpaired=alone)
