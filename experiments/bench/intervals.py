@@ -41,8 +41,9 @@ def bootstrap(values: Array, method: str, statistic: Callable[..., Any] = np.mea
     from scipy.stats import bootstrap
 
     options: dict[str, Any] = {"n_resamples": RESAMPLES, "method": method, "axis": -1, "vectorized": True}
+    options["rng"] = np.random.default_rng(1)
     parts = np.array_split(values, max(1, values.size // 4000))
-    found = [bootstrap((part,), statistic, rng=np.random.default_rng(1), **options) for part in parts]
+    found = [bootstrap((part,), statistic, **options) for part in parts]
     ends = [one.confidence_interval for one in found]
     return np.concatenate([pair.low for pair in ends]), np.concatenate([pair.high for pair in ends])
 
