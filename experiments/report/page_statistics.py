@@ -7,15 +7,14 @@ from dataclasses import asdict
 from typing import Any
 
 from experiments.report.analysis import Analysis
+from experiments.report.baseline import Row
 from experiments.report.curves import rounded
 from experiments.report.rows import Rows
 from experiments.report.statistics import Difference, Estimate, Summary
 from experiments.report.tables import better
 
-Labels = tuple[str, ...]
 
-
-def page_statistics(analysis: Analysis, rows: Rows, labels: Sequence[Labels]) -> dict[str, Any]:
+def page_statistics(analysis: Analysis, rows: Rows, labels: Sequence[Row]) -> dict[str, Any]:
     """Differences as [mean, low, high, seeds, adjusted p, significant, better, tightening], all else by name.
 
     Args:

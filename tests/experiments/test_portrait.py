@@ -28,8 +28,9 @@ NAMES = (
 def test_a_density_has_mass_one_and_every_curve_has_numbers(name: str) -> None:
     curves = {curve.symbol: curve for curve in portrait(formulation(name))}
     assert set(curves) == {"π(t)", "w(λ)", "a(t)", "b(t)"}
-    density = curves["π(t)"]
-    assert np.trapezoid(density.y, density.x) == pytest.approx(1, abs=0.02)
+    t, density = np.array(curves["π(t)"].x), np.array(curves["π(t)"].y)
+    finite = np.isfinite(density)
+    assert np.trapezoid(density[finite], t[finite]) == pytest.approx(1, abs=0.02)
     for curve in curves.values():
         assert sum(map(math.isfinite, curve.y)) > 300, curve.name
         assert len(curve.sparkline(30)) == 30
