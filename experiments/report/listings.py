@@ -37,7 +37,7 @@ def listings(found: Analysis) -> Iterator[Listing]:
     """All tables that have something to say, in the order in which they are read."""
     for table in found.tables.values():
         yield means(table)
-        if any(difference for line in table.lines for difference in line.differences):
+        if any(difference and difference.n > 1 for line in table.lines for difference in line.differences):
             yield differences(table)
     if found.ranking.lines:
         yield ranking(found.ranking)
@@ -53,13 +53,13 @@ def listings(found: Analysis) -> Iterator[Listing]:
 
 def means(table: Table) -> Listing:
     """Mean ± standard deviation [95 % interval] over seeds, the best mean of each column marked, what is missing."""
-    columns = _columns(table)
+    columns, best = _columns(table), table.best
     noted = any(line.note for line in table.lines)
     head = (*table.columns, *(_head(table, at) for at in columns), *(["missing"] if noted else []))
     body = []
     for line in table.lines:
-        shown = [(line.summaries[at], table.best[at]) for at in columns]
-        told = [_marked(text(s, ends=True), best=s.n > 0 and number(s.mean) == number(best)) for s, best in shown]
+        shown = [(line.summaries[at], best[at]) for at in columns]
+        told = [_marked(text(s, ends=True), best=s.n > 0 and number(s.mean) == number(b)) for s, b in shown]
         body.append((*line.labels, *told, *([line.note] if noted else [])))
     several = any(s.n > 1 for line in table.lines for s in line.summaries)
     note = "Mean ± standard deviation over seeds, [95 % interval of the mean]." if several else ""
@@ -118,19 +118,7 @@ def path_lengths(found: Sequence[Length]) -> Listing:
 
 def power_laws(found: Sequence[Law]) -> Listing:
     """a, b and c of every law, and what it says of ten times the compute."""
-    head = (
-        "objective",
-        "backbone",
-        "data",
-        "weights",
-        "points",
-        "a",
-        "b",
-        "c",
-        "error",
-        "at 10 × the most compute",
-        "",
-    )
+    head = ("objective", "backbone", "data", "weights", "points", "a", "b", "c", "error", "10 × the most compute", "")
     body = tuple(
         (law.objective, law.backbone, law.data, law.setting, str(len(law.points)), *_law(law), law.note)
         for law in found

@@ -82,12 +82,12 @@ def rank(study: Study, rows: Rows, tables: Tables, metrics: Sequence[str] = ()) 
     methods = list(dict.fromkeys((cell.row[0], cell.row[1], cell.row[3]) for cell in study.cells))
     sets = dict.fromkeys(cell.labels["data"] for cell in study.cells)
     controls = [Control(setting, n, data) for setting in rows.settings for n in rows.steps(setting) for data in sets]
-    if not chosen or len(methods) < 2 or not controls:
-        return Ranking(chosen, (), (), "Nothing to rank: it takes two rows and a distance.")
     summaries = _summaries(tables, chosen)
     fronts = fronts_by_control(_costs(methods, controls, chosen, summaries, None))
     used = ~np.isnan(fronts).all(0)
     controls, fronts = [control for control, kept in zip(controls, used, strict=True) if kept], fronts[:, used]
+    if not chosen or len(methods) < 2 or not controls:
+        return Ranking(chosen, (), (), "Nothing to rank: it takes two rows and a distance.")
     seeds = _seeds(study)
     single = [
         ranks for seed in seeds
@@ -108,9 +108,9 @@ def rank(study: Study, rows: Rows, tables: Tables, metrics: Sequence[str] = ()) 
     return Ranking(chosen, tuple(controls), tuple(lines), note)
 
 
-def _summaries(tables: Tables, metrics: Sequence[str]) -> dict[tuple[str, str, int, Row], tuple[Summary, Table]]:
+def _summaries(tables: Tables, metrics: Sequence[str]) -> dict[tuple[str, str, int, Row], Summary]:
     return {
-        (table.setting, table.metric, n, line.row): (summary, table)
+        (table.setting, table.metric, n, line.row): summary
         for table in tables.values()
         if table.metric in metrics
         for line in table.lines
@@ -122,7 +122,7 @@ def _costs(
     methods: Sequence[Method],
     controls: Sequence[Control],
     metrics: Sequence[str],
-    summaries: Mapping[tuple[str, str, int, Row], tuple[Summary, Table]],
+    summaries: Mapping[tuple[str, str, int, Row], Summary],
     seed: int | None,
 ) -> NDArray[np.float64]:
     """(methods, controls, metrics), nan where there is no number: means, or the values of one seed."""
@@ -133,7 +133,7 @@ def _costs(
             for k, metric in enumerate(metrics):
                 found = summaries.get((control.setting, metric, control.steps, row))
                 if found is not None:
-                    costs[i, j, k] = _cost(metric, found[0] if seed is None else found[0].of(seed))
+                    costs[i, j, k] = _cost(metric, found if seed is None else found.of(seed))
     return costs
 
 

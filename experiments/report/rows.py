@@ -79,8 +79,16 @@ class Rows(list[Row]):
 
     def steps(self, setting: str | None = None) -> list[int]:
         """The numbers of solver steps that were evaluated, rising."""
-        chosen = (row for row in self if setting in (None, row["setting"]))
-        return sorted({row["steps"] for row in chosen if row["steps"] is not None})
+        chosen = self._steps.values() if setting is None else [self._steps.get(setting, ())]
+        return sorted({n for steps in chosen for n in steps})
+
+    @cached_property
+    def _steps(self) -> dict[str, set[int]]:
+        found: dict[str, set[int]] = {}
+        for row in self:
+            if row["setting"] is not None and row["steps"] is not None:
+                found.setdefault(row["setting"], set()).add(row["steps"])
+        return found
 
     def value(self, cell: Cell, setting: str, steps: int, metric: str) -> float | None:
         """The newest value of one cell; None where there is none."""
