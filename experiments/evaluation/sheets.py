@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8]
 
 GAP, LINE = 2, 14
-_PAPER, _INK = 128, (255, 255, 255)
+_PAPER, _INK = 128, (0, 0, 0)
 
 
 def sheet(
@@ -120,7 +120,7 @@ def _written(page: Pixels, words: Sequence[tuple[int, int, str]]) -> Pixels:
     pen = ImageDraw.Draw(picture)
     for left, top, text in words:
         pen.text((left, top), text, fill=_INK, font=_font())
-    return np.asarray(picture)
+    return np.array(picture)
 
 
 def _font() -> Any:

@@ -52,7 +52,7 @@ def test_each_label_stands_below_its_tile(x: torch.Tensor) -> None:
     page = sheet(DATA, x, condition=LABELS)
     strips = [page[32 : 32 + LINE, left : left + 32] for left in (0, 32 + GAP)]
     second = page[2 * 32 + LINE + GAP :][:LINE]
-    assert all(strip.max() > 200 for strip in strips), "something is written on the grey"
+    assert all(strip.min() < 60 for strip in strips), "something is written on the grey"
     np.testing.assert_array_equal(strips[1], second[:, 32 + GAP :])  # 1 and 1
     assert (strips[0] != second[:, :32]).any(), "3 is not 4"
 
