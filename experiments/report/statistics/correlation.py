@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
@@ -28,11 +29,6 @@ class Correlation:
 def correlate(x: Sequence[float], y: Sequence[float]) -> Correlation:
     """Both correlations over the pairs of which both numbers are finite, each with its 95 % interval.
 
-    Pearson's by Fisher's z, atanh r ± 1.96/√(n − 3) (scipy.stats.pearsonr); Spearman's, on mean ranks where there are
-    ties, atanh r ± 1.96·√((1 + r²/2)/(n − 3)). A perfect order has an interval too: where r is ±1 its z is taken half
-    a swap of neighbours inside, at 1 − 6/(n(n² − 1)).
-    Source: Bonett and Wright 2000 (Sample size requirements for Pearson, Kendall and Spearman correlations), eq. 3.
-
     Raises:
         ValueError: x and y are not of one length.
     """
@@ -43,20 +39,35 @@ def correlate(x: Sequence[float], y: Sequence[float]) -> Correlation:
         return Correlation(len(pairs), note="all values equal")
     from scipy.stats import pearsonr, spearmanr
 
-    found = pearsonr(pairs[:, 0], pairs[:, 1])
-    ends = found.confidence_interval(LEVEL)
-    ranks = float(spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
+    n = len(pairs)
+    pearson, spearman = (float(test(pairs[:, 0], pairs[:, 1]).statistic) for test in (pearsonr, spearmanr))
     return Correlation(
-        len(pairs),
-        Estimate(float(found.statistic), float(ends.low), float(ends.high)),
-        Estimate(ranks, *spearman_interval(ranks, len(pairs))),
+        n, _estimate(pearson, pearson_interval(pearson, n)), _estimate(spearman, spearman_interval(spearman, n))
     )
 
 
-def spearman_interval(r: float, n: int, level: float = LEVEL) -> tuple[float, float]:
-    """Ends of the interval of a Spearman correlation r of n ≥ 4 pairs; see :func:`correlate`."""
+def pearson_interval(r: Any, n: int, level: float = LEVEL) -> tuple[Any, Any]:
+    """Fisher's interval of Pearson correlations r of n ≥ 4 pairs: tanh(atanh r ± z/√(n − 3)); (1, 1) for r = 1."""
+    r = np.asarray(r, dtype=np.float64)
+    with np.errstate(divide="ignore"):
+        middle = np.arctanh(np.clip(r, -1, 1))
+    half = float(ndtri((1 + level) / 2)) / math.sqrt(n - 3)
+    return np.tanh(middle - half), np.tanh(middle + half)
+
+
+def spearman_interval(r: Any, n: int, level: float = LEVEL) -> tuple[Any, Any]:
+    """Interval of Spearman correlations r of n ≥ 4 pairs: tanh(atanh r ± z·√((1 + r²/2)/(n − 3))).
+
+    Where there are ties r is of mean ranks. A perfect order has an interval too: where r is ±1 it is taken half a swap
+    of neighbours inside, at 1 − 6/(n(n² − 1)).
+    Source: Bonett and Wright 2000 (Sample size requirements for Pearson, Kendall and Spearman correlations), eq. 3.
+    """
     most = 1 - 6 / (n * (n * n - 1))
-    inside = max(-most, min(most, r))
-    half = float(ndtri((1 + level) / 2)) * math.sqrt((1 + inside**2 / 2) / (n - 3))
-    low, high = math.tanh(math.atanh(inside) - half), math.tanh(math.atanh(inside) + half)
-    return (-1.0 if r <= -most else low), (1.0 if r >= most else high)
+    inside = np.clip(np.asarray(r, dtype=np.float64), -most, most)
+    middle, half = np.arctanh(inside), float(ndtri((1 + level) / 2)) * np.sqrt((1 + inside**2 / 2) / (n - 3))
+    low, high = np.tanh(middle - half), np.tanh(middle + half)
+    return np.where(inside <= -most, -1.0, low), np.where(inside >= most, 1.0, high)
+
+
+def _estimate(r: float, ends: tuple[Any, Any]) -> Estimate:
+    return Estimate(r, float(ends[0]), float(ends[1]))

@@ -13,7 +13,7 @@ from experiments.report.statistics.intervals import Estimate, t_quantile
 
 LEAST = 4
 """Different amounts of compute below which nothing is left over three parameters."""
-EXPONENTS = np.geomspace(1e-3, 4.0, 800)
+EXPONENTS = np.geomspace(1e-3, 4.0, 240)
 
 Array = NDArray[np.float64]
 
