@@ -14,6 +14,7 @@ from experiments.cli.bench import app as bench
 from experiments.cli.console import refuse
 from experiments.cli.ema import ema
 from experiments.cli.grid import app as grid
+from experiments.cli.pairs import pairs
 from experiments.cli.plugins import describe, list_plugins
 from experiments.cli.profile import profile
 from experiments.cli.results import evaluate, likelihood, sample
@@ -69,6 +70,7 @@ app.command()(sample)
 app.command()(evaluate)
 app.command()(likelihood)
 app.command()(ema)
+app.command()(pairs)
 app.command()(profile)
 app.add_typer(grid, name="grid")
 app.command(name="list")(list_plugins)

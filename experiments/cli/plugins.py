@@ -94,7 +94,7 @@ def describe(
     try:
         whole = resolve(raw)
     except ConfigError as error:
-        if not named or any(fault.key[:1] != ("backbone",) for fault in error.faults):
+        if not named or any(fault.key[:1] not in (("backbone",), ("teacher",)) for fault in error.faults):
             raise
         tell(f"with the other sections as they are this is refused: {error}", style="yellow")
     else:

@@ -123,9 +123,10 @@ def evaluate(
     )
     output().print(_table(result["rows"]))
     for row in result["validation"]:
-        further = [name for name in row if name not in ("weights", "times", "loss", "mean")]
-        told = "".join(f", {name.replace('_', ' ')} {row[name]:.4g}" for name in further)
-        tell(f"validation loss of the {row['weights']} weights: {row['mean']:.4g}{told}")
+        tell(f"validation loss of the {row['weights']} weights: {row['mean']:.4g}")
+        for name in row:
+            if name not in ("weights", "times", "loss", "mean"):
+                tell(f"  {name.replace('_', ' ')} {row[name]:.4g}")
 
 
 def likelihood(

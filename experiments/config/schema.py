@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from experiments.config import averages
-from experiments.config.marks import ADDED, IDENTITY, Pattern, Plugins, Range
+from experiments.config.marks import ADDED, IDENTITY, Plugins, Range
+from experiments.config.run_weights import Weights
 
 Count = Annotated[int, Range(at_least=1)]
 Device = Literal["auto", "cpu", "gpu"]
 Precision = Literal["32-true", "bf16-mixed", "bf16-true", "64-true"]
 Strategy = Literal["auto", "ddp", "fsdp"]
 Spike = Literal["skip", "stop", "roll_back"]
-Weights = Annotated[str, Pattern(averages.PATTERN, averages.TOLD)]
 Seed = Annotated[int, Range(at_least=0, at_most=2**63 - 1)]
 Share = Annotated[float, Range(at_least=0, at_most=1)]
 
@@ -158,4 +157,10 @@ SETTINGS: Mapping[str, type[EMA] | type[Trainer] | type[Evaluation]] = {
 VALUES: Mapping[str, tuple[object, object]] = {"seed": (Seed, 0), "name": (str | None, None)}
 """The single values: key -> (type, default)."""
 
-KEYS: tuple[str, ...] = (*PLUGINS, *SETTINGS, *VALUES)
+RUNS: tuple[str, ...] = ("teacher", "start")
+"""The sections that name another run's weights or are null: those of a frozen teacher, and those to begin with.
+
+Null has no part in the identity: runs from before there were such sections keep their hashes.
+"""
+
+KEYS: tuple[str, ...] = (*PLUGINS, *SETTINGS, *VALUES, *RUNS)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from experiments import chaos
@@ -19,7 +20,7 @@ from experiments.evaluation.sheets import sheet_caption
 from experiments.evaluation.validation import TIMES, validation_losses
 from experiments.features import FeatureExtractor, extract
 from experiments.flops import flops_per_sample
-from experiments.metrics import Metric, ModelMetric, SampleFeatures
+from experiments.metrics import Measuring, Metric, ModelMetric, SampleFeatures
 from experiments.registry import entries
 from experiments.runs import evaluation_key, evaluation_settings
 from experiments.stopping import Stop
@@ -44,7 +45,8 @@ def evaluate(
     _check(loaded, settings, of_model)
     name = settings.features or loaded.data.features
     extractor: FeatureExtractor = entries("features")[name].load()().to(loaded.device)
-    splits = {split: extract(extractor, loaded.data, loaded.data.dataset(split).x) for split in ("train", "validation")}
+    real = loaded.data.real
+    splits = {split: extract(extractor, real, real.dataset(split).x) for split in ("train", "validation")}
     total = len(settings.weights) * len(settings.steps) * settings.num
     reporter.begin(f"evaluating {loaded.config.run_name}", done=0, total=total)
     done = 0
@@ -90,6 +92,8 @@ def _check(loaded: LoadedRun, settings: Evaluation, metrics: Sequence[ModelMetri
             metric.check(loaded.objective)
     except ValueError as error:
         raise UserError(str(error)) from error
+    for metric in metrics:
+        metric.check_model(loaded)
 
 
 def _row(
@@ -110,7 +114,13 @@ def _row(
     caption = sheet_caption(steps, weights, settings.guidance, settings.solver)
     sheet, _ = loaded.save_samples(samples.first(SHEET), name, caption=caption)
     fake = extract(extractor, loaded.data, samples.x)
-    features = SampleFeatures(train=splits["train"], heldout=splits["validation"], fake=fake)
+    features = SampleFeatures(
+        train=splits["train"],
+        heldout=splits["validation"],
+        fake=fake,
+        heldout_label=getattr(loaded.data.real.dataset("validation"), "label", None),
+        fake_label=(samples.condition or {}).get("label"),
+    )
     row: dict[str, Any] = {
         "weights": weights,
         "steps": steps,
@@ -143,6 +153,9 @@ def _validation(
     found: dict[str, Any] = {
         "weights": weights, "times": list(TIMES), "loss": losses, "mean": sum(losses) / len(losses),
     }  # fmt: skip
+    how = Measuring(
+        weights, settings.seed, getattr(torch, settings.dtype), settings.batch_size, check=lambda done: stop.check()
+    )
     for metric in metrics:
-        found |= metric(loaded, weights, seed=settings.seed, check=lambda done: stop.check())
+        found |= metric(loaded, how)
     return found

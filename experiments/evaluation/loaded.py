@@ -18,12 +18,11 @@ from experiments.errors import UserError
 from experiments.evaluation.edits import Edits
 from experiments.evaluation.sampling import Samples, draw_samples, network_dtype, plugin
 from experiments.evaluation.sheets import sheet, told, write_png
+from experiments.other_runs import find
 from experiments.runs import Run
 from experiments.training import checkpoints
-from experiments.training.export import file_of
+from experiments.training.kept import beside, in_checkpoint
 from experiments.training.module import check_fits
-from experiments.training.posthoc import reconstruct
-from experiments.weights import DamagedWeights, read
 from objectives import Guidance
 from objectives.sampling import Sampler
 from objectives.solvers import Solver
@@ -51,10 +50,7 @@ class LoadedRun(Edits):
         self.data, self.objective = parts.data, parts.objective.to(self.device)
         self.objective.load_state_dict(found.state["objective"])
         self._network = parts.backbone.to(self.device).eval().requires_grad_(False)
-        self._weights: dict[str, Any] = {"raw": found.state["backbone"]}
-        self._weights |= dict(zip(kept, found.state["emas"], strict=True))
-        if kept:
-            self._weights["ema"] = found.state["emas"][0]
+        self._weights = in_checkpoint(self.config, found.state)
         self._made: tuple[str, dict[str, torch.Tensor]] | None = None
         self.step: int = found.state["step"]
 
@@ -73,20 +69,8 @@ class LoadedRun(Edits):
     def _others(self, name: str) -> dict[str, torch.Tensor]:
         """Weights that are not in the checkpoint; the last of them are remembered."""
         if self._made is None or self._made[0] != name:
-            wanted = averages.power(name)
-            if name == "best":
-                self._made = name, self._best()
-            elif wanted is not None:
-                self._made = name, reconstruct(self.run, wanted.sigma_rel, wanted.step).weights
-            else:
-                raise UserError(f"weights={name}: {self.run.path} keeps {', '.join(sorted(self._weights))} weights.")
+            self._made = name, beside(self.run, name, self._weights)
         return self._made[1]
-
-    def _best(self) -> dict[str, torch.Tensor]:
-        try:
-            return read(file_of(self.run, "best"))
-        except DamagedWeights as damage:
-            raise UserError(f"weights=best: {damage}") from damage
 
     def sampler(
         self,
@@ -122,6 +106,30 @@ class LoadedRun(Edits):
             return Sampler(self.objective, network, chosen, guidance, times, network_dtype(network))
         except ValueError as error:
             raise UserError(str(error)) from error
+
+    def teacher(self, run: str | Path | None = None, weights: Weights = "ema") -> Sampler | None:
+        """How the teacher goes from noise to samples, by its own solver and grid; None where there is none.
+
+        Args:
+            run: the folder of any run on data of the same shape; None for the frozen teacher of this run's training.
+            weights: of the run that is named; a frozen teacher has those that taught.
+
+        Raises a UserError where the folder holds no such run.
+        """
+        found = Path(run) if run is not None else None
+        if run is None and self.config.teacher is not None:
+            found, weights = find(self.config.teacher, home=self.run.path), self.config.teacher.weights
+            if found is None:
+                raise UserError(f"the teacher of {self.run.path}, {self.config.teacher.run}, is not found any more.")
+        if found is None:
+            return None
+        other = LoadedRun(Run.open(found), device=str(self.device))
+        if other.data.spec != self.data.spec:
+            raise UserError(
+                f"{found} cannot teach {self.run.path}: they need data of one shape; given {other.config.data.label} "
+                f"{other.data.spec} and {self.config.data.label} {self.data.spec}."
+            )
+        return other.sampler(weights=weights)
 
     def _check_reference(self, other: LoadedRun) -> None:
         own, its = (getattr(run.objective, "flow", run.objective) for run in (self, other))

@@ -41,7 +41,7 @@ class Costs:
     def __init__(self, seconds: Mapping[Kind, float], disk: Mapping[str, float] | None = None):
         self._seconds, self._disk = dict(seconds), dict(disk or {})
         self._sizes: dict[tuple[int, int, bool], tuple[int, int]] = {}
-        self._passes: dict[tuple[int, int], float] = {}
+        self._passes: dict[tuple[int, int, int], float] = {}
         self._kinds: dict[Kind, tuple[float, int]] = {}
         self._costs: dict[tuple[int, ...], Cost] = {}
         self._rate: float | None = None
@@ -89,9 +89,11 @@ class Costs:
             if place not in self._sizes:
                 self._sizes[place] = _size(config.backbone, config.data, objective.needs.step)
             parameters, flops = self._sizes[place]
-            asked = (id(config.objective), id(config.data))
+            trainer = config.trainer
+            rows = trainer.batch_size // (trainer.devices * trainer.nodes * trainer.accumulate)
+            asked = (id(config.objective), id(config.data), rows)
             if asked not in self._passes:
-                self._passes[asked] = passes_per_sample(objective, spec)
+                self._passes[asked] = passes_per_sample(objective, spec, batch=rows)
             self._kinds[kind] = self._passes[asked] * flops * config.trainer.batch_size, parameters
         return self._kinds[kind]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -25,9 +26,24 @@ NAMES = {
     "memorisation": "Memorisation: share of samples nearer to a training image than held-out ones are",
     "bits_per_dim": "Bits per dimension of held-out samples",
     "bits_per_dim_error": "Standard error of the bits per dimension",
+    "diversity": "Diversity: distance between samples over that between held-out data",
+    "diversity_within_class": "Diversity within a class",
+    "straightness": "Straightness: variance of the velocity along a sample's way",
+    "straightness_relative": "Straightness, relative to the chord",
+    "path_length": "Path length",
+    "path_length_ratio": "Path length over the chord",
     "validation_loss": "Validation loss, mean over 8 times",
     "seconds_per_image": "Seconds per image",
 }
+FAMILIES = {
+    r"self_consistency_step_(\S+)": r"Self-consistency error of steps of \1",
+    r"teacher_gap_1": "Teacher–student gap at 1 step",
+    r"teacher_gap_(\d+)": r"Teacher–student gap at \1 steps",
+    r"loss_t(\S+)-(\S+)_step_0": r"Held-out loss, t from \1 to \2, steps of no length",
+    r"loss_t(\S+)-(\S+)_step_(\S+)": r"Held-out loss, t from \1 to \2, steps of \3",
+    r"loss_t([^_]+)-([^_]+)": r"Held-out loss, t from \1 to \2",
+}
+"""Names that hold an option of their metric."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +180,10 @@ def better(metric: str, difference: Difference) -> bool | None:
 
 def name(metric: str) -> str:
     """A metric as one says it."""
-    return NAMES.get(metric, metric.replace("_", " ").capitalize())
+    if metric in NAMES:
+        return NAMES[metric]
+    found = (match.expand(told) for family, told in FAMILIES.items() if (match := re.fullmatch(family, metric)))
+    return next(found, metric.replace("_", " ").capitalize())
 
 
 def text(summary: Summary, *, ends: bool = False) -> str:

@@ -15,12 +15,13 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 
+from datamodules.base import DataError
 from datamodules.order import TrainingOrder
 from experiments import weights
 from experiments.components import Components, build
 from experiments.config import Config
 from experiments.console import Reporter
-from experiments.errors import Interrupted, RunFailed
+from experiments.errors import Interrupted, RunFailed, UserError
 from experiments.evaluation.sampling import draw_samples
 from experiments.evaluation.sheets import sheet, sheet_caption
 from experiments.evaluation.validation import validation_losses
@@ -32,6 +33,7 @@ from experiments.trackers.fenced import Fenced
 from experiments.training import callbacks, checkpoints, export, snapshots
 from experiments.training.activations import Activations
 from experiments.training.background import Files
+from experiments.training.built_on import starting_weights, trained_teacher
 from experiments.training.guard import Guard, go_back
 from experiments.training.health import Health
 from experiments.training.laid_out import LaidOutModule
@@ -58,7 +60,10 @@ def fit(
     """
     torch.manual_seed(run.config.seed)
     parts = parts or build(run.config, lay_out=_divides(run.config))
-    parts.data.setup()
+    try:
+        parts.data.setup()
+    except DataError as error:
+        raise UserError(str(error)) from error
     count = 0
     while True:
         try:
@@ -78,12 +83,15 @@ def _go_on(
     torch.manual_seed(config.seed)
     laid_out = next(parts.backbone.parameters()).is_meta
     kind = LaidOutModule if laid_out else TrainingModule
-    module = kind(config, parts.objective, parts.backbone, parts.data.augment)
+    trained = trained_teacher(run, lay_out=laid_out)
+    module = kind(config, parts.objective, parts.backbone, parts.data.augment, trained)
     found = checkpoints.newest(run.checkpoints, whole=not laid_out)
     for notice in found.notices:
         reporter.notice(notice)
     if found.path:
         module.restore(found.state, str(found.path))
+    elif (weights := starting_weights(run, whole=not laid_out)) is not None:
+        module.begin(weights)
     module.roll_backs = max(module.roll_backs, roll_backs)
     if module.first_step < config.trainer.max_steps:
         _train(run, module, parts, stop, reporter, extra)
@@ -111,6 +119,8 @@ def _train(
         trainer.fit(module, train_dataloaders=loader)
     except torch.OutOfMemoryError as error:
         raise RunFailed(f"Out of memory on the device: {error}") from error
+    except DataError as error:
+        raise RunFailed(str(error), "data") from error
     finally:
         reporter.end()
         for tracker in trackers:

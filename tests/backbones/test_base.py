@@ -112,13 +112,22 @@ def test_step_is_used_where_it_was_asked_for(case: Any, no_grad: None) -> None:
         without(z, t, condition, steps(len(z)))
 
 
-def test_step_embedding_starts_silent(case: Any, no_grad: None) -> None:
-    """A flow network that is given a step embedding begins as itself."""
+@pytest.mark.parametrize("opened", [True, False])
+def test_a_flow_network_that_is_given_a_step_embedding_begins_as_itself(case: Any, opened: bool, no_grad: None) -> None:
+    """Nothing but the step embedding is new, and the output is the same to the bit, whatever d is."""
     z, t, condition = case.inputs()
-    flow = case.build(opened=True)
-    fine_tuned = case.build(step=True)
-    fine_tuned.load_state_dict(flow.state_dict(), strict=False)
-    assert torch.equal(fine_tuned(z, t, condition, steps(len(z))), flow(z, t, condition))
+    flow, fine_tuned = case.build(opened=opened), case.build(step=True, seed=4)
+    found = fine_tuned.load_state_dict(flow.state_dict(), strict=False)
+    assert found.unexpected_keys == []
+    new = [name for name, _ in fine_tuned.named_parameters() if name.startswith("step_embedder.")]
+    assert found.missing_keys == new
+    assert len(new) == 4
+    expected = flow(z, t, condition)
+    for d in (0.0, 1 / 65536, 1 / 128, 1 / 3, 0.5, 0.995, 1.0):
+        assert torch.equal(fine_tuned(z, t, condition, steps(len(z), d)), expected)
+    for dtype in (torch.float64, torch.bfloat16):
+        wide, narrow = fine_tuned.to(dtype), flow.to(dtype)
+        assert torch.equal(wide(z.to(dtype), t, condition, steps(len(z))), narrow(z.to(dtype), t, condition))
 
 
 def test_compiles_without_a_graph_break(case: Any) -> None:

@@ -21,7 +21,7 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text()
 
 @pytest.fixture(scope="module")
 def case() -> Case:
-    return Case("mlp", Synthetic(shape=(3,), num_classes=0), batch=12, steps=1)
+    return Case("mlp", Synthetic(shape=(3,), num_classes=0), batch=24, steps=1)
 
 
 class Wasteful(FlowMatching):

@@ -32,6 +32,7 @@ RUNS = {
     "shortcut": 30,
     "shortcut_M": 21,
     "shortcut_k": 24,
+    "shortcut_teacher": 24,
 }
 """Every shipped grid, and its number of runs."""
 

@@ -11,7 +11,7 @@ from experiments.report.baseline import choose
 from experiments.report.read import read
 from experiments.report.rows import rows
 from experiments.report.statistics import Difference, holm, summarise
-from experiments.report.tables import apart, better, number, table, text
+from experiments.report.tables import apart, better, name, number, table, text
 
 
 def of(folder: Any, metric: str = "frechet_distance") -> Any:
@@ -31,6 +31,35 @@ def test_the_best_is_the_least_distance_and_the_greatest_recall(study: Any, made
     folder = study(made(), made("shortcut"))
     assert of(folder).best[0] == made("shortcut").distance(1)
     assert of(folder, "precision").best[0] == 1 / made("shortcut").distance(1)
+
+
+def test_the_best_diversity_is_the_one_nearest_to_that_of_data(study: Any, made: Any, evaluation_file: Any) -> None:
+    folder = study(made(), made("shortcut"))
+    for cell, value in ((made(), 0.02), (made("shortcut"), 1.25)):
+        file = evaluation_file(folder, cell)
+        content = json.loads(file.read_text())
+        for row in content["rows"]:
+            row["diversity"] = value
+        file.write_text(json.dumps(content))
+    assert set(of(folder, "diversity").best) == {1.25}
+
+
+@pytest.mark.parametrize(
+    ("metric", "told"),
+    [
+        ("diversity_within_class", "Diversity within a class"),
+        ("self_consistency_step_0.25", "Self-consistency error of steps of 0.25"),
+        ("teacher_gap_1", "Teacher–student gap at 1 step"),
+        ("teacher_gap_16", "Teacher–student gap at 16 steps"),
+        ("loss_t0.25-0.5_step_0.125", "Held-out loss, t from 0.25 to 0.5, steps of 0.125"),
+        ("loss_t0-0.25_step_0", "Held-out loss, t from 0 to 0.25, steps of no length"),
+        ("loss_t0.75-1", "Held-out loss, t from 0.75 to 1"),
+        ("loss_tangent", "Loss tangent"),
+        ("of_a_plugin", "Of a plugin"),
+    ],
+)
+def test_a_metric_is_named_as_one_says_it_with_the_option_in_it(metric: str, told: str) -> None:
+    assert name(metric) == told
 
 
 def test_a_number_that_is_none_is_said_and_is_never_the_best(study: Any, made: Any, evaluation_file: Any) -> None:

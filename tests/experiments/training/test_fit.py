@@ -183,21 +183,27 @@ def test_a_checkpoint_of_another_architecture_is_refused_with_its_differences(ma
     assert execute(large) == 2
 
 
-def test_a_full_disk_is_reported_and_the_last_checkpoint_stays(
+def test_a_full_disk_is_reported_the_last_checkpoint_stays_and_the_run_goes_on_once_there_is_room(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = checkpoints.write_tensors
+    undisturbed = make_run("undisturbed")
+    fit(undisturbed, stop=Stop(), reporter=QUIET)
 
     def full(file: Path, tensors: Any) -> str:
         if "000000008" in str(file):
             raise OSError(28, "No space left on device")
         return write(file, tensors)
 
-    monkeypatch.setattr(checkpoints, "write_tensors", full)
     run = make_run()
-    assert execute(run) == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "write_tensors", full)
+        assert execute(run) == 3
     assert "disk" in run.status["message"]
     assert final_state(run)["step"] == 4
+    assert execute(run) == 0
+    assert_same_state(run, undisturbed)
+    assert logged(run, "train/loss") == logged(undisturbed, "train/loss")
 
 
 def test_a_run_that_died_after_its_last_checkpoint_leaves_no_more_than_any_other(make_run: MakeRun) -> None:
