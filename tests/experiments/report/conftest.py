@@ -184,6 +184,7 @@ def open_page(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
         file = tmp_path / f"{folder.name}.html"
         file.write_text(page(found, rows(found), reload_every=reload_every))
         contexts.append(browser.new_context(**options))
+        contexts[-1].set_default_timeout(60_000)  # other tests may have the cores
         shown = contexts[-1].new_page()
         shown.on("console", lambda message: told.append(f"{message.type}: {message.text}"))
         shown.on("pageerror", lambda error: told.append(str(error)))

@@ -188,7 +188,7 @@ def test_a_page_of_a_running_grid_comes_again_and_keeps_the_view(open_page: Open
     shown = open_page(grid, "#metric=3", reload_every=1.5)
     file = tmp_path / f"{grid.name}.html"
     write_atomically(file, file.read_text().replace("<h1>made</h1>", "<h1>made anew</h1>"))
-    shown.get_by_role("heading", name="made anew").wait_for(timeout=15_000)
+    shown.get_by_role("heading", name="made anew").wait_for()
     assert "metric=3" in shown.url
     shown.evaluate("document.getElementById('reload').checked = false; window.same = true")
     shown.wait_for_timeout(3500)
