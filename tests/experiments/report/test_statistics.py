@@ -110,4 +110,4 @@ def test_the_coverage_that_the_page_prints_is_what_is_measured(shape: str) -> No
         assert found["percentile"] == pytest.approx(printed.percentile, abs=0.07)
         assert found["BCa"] == pytest.approx(printed.bca, abs=0.07)
     few, enough = (next(o for o in MEASURED if (o.shape, o.n) == ("normal", n)) for n in (3, 20))
-    assert few.percentile < 0.8 < 0.92 < (enough.bca or 0)
+    assert few.percentile < 0.8 < 0.9 < (enough.bca or 0)
