@@ -92,7 +92,8 @@ def of_power_laws(
 
     held, widths, target = 0, [], truth(100.0 * ahead)
     for _ in range(studies):
-        found = fit_power_law(x, truth(x) * (1 + error * rng.normal(size=len(x))))
+        losses = truth(x) * (1 + error * rng.normal(size=len(x)))
+        found = fit_power_law(x.tolist(), losses.tolist())
         run = target * (1 + error * rng.normal())
         low, high = found.next_run(100.0 * ahead) if isinstance(found, PowerLaw) else (0.0, math.inf)
         held += low <= run <= high

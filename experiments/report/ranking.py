@@ -84,7 +84,7 @@ def rank(study: Study, rows: Rows, tables: Tables, metrics: Sequence[str] = ()) 
     controls = [Control(setting, n, data) for setting in rows.settings for n in rows.steps(setting) for data in sets]
     summaries = _summaries(tables, chosen)
     fronts = fronts_by_control(_costs(methods, controls, chosen, summaries, None))
-    used = ~np.isnan(fronts).all(0)
+    used = np.asarray(~np.isnan(fronts).all(0))
     controls, fronts = [control for control, kept in zip(controls, used, strict=True) if kept], fronts[:, used]
     if not chosen or len(methods) < 2 or not controls:
         return Ranking(chosen, (), (), "Nothing to rank: it takes two rows and a distance.")

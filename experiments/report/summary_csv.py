@@ -21,7 +21,7 @@ COLUMNS = (*FACTORS, "setting", "metric", "steps", *_OF_SEEDS, *_BOOTSTRAPPED, "
 def summary_csv(found: Analysis) -> str:
     """All means, intervals and differences; nothing stands for what is not defined, and ``note`` says why."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    writer: csv.DictWriter[str] = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(_lines(found))
     return text.getvalue()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from scipy.special import ndtri
@@ -39,8 +39,8 @@ def correlate(x: Sequence[float], y: Sequence[float]) -> Correlation:
         return Correlation(len(pairs), note="all values equal")
     from scipy.stats import pearsonr, spearmanr
 
-    n = len(pairs)
-    pearson, spearman = (float(test(pairs[:, 0], pairs[:, 1]).statistic) for test in (pearsonr, spearmanr))
+    n, tests = len(pairs), cast(Any, (pearsonr, spearmanr))
+    pearson, spearman = (float(test(pairs[:, 0], pairs[:, 1]).statistic) for test in tests)
     return Correlation(
         n, _estimate(pearson, pearson_interval(pearson, n)), _estimate(spearman, spearman_interval(spearman, n))
     )
