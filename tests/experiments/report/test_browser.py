@@ -106,7 +106,7 @@ def test_differences_to_the_baseline_are_shown_and_sorted_by(open_page: Open, st
     cells = [made(o, seed=s, scale=scale * (1 + 0.01 * s)) for o, scale in scales.items() for s in range(4)]
     shown = open_page(study(*cells))
     shown.locator("#results-controls").get_by_label("Shown").select_option("difference")
-    first, edm, shortcut = column(shown, 4)
+    first, edm, shortcut = (" ".join(text.split()) for text in column(shown, 4))
     assert first == "baseline 16.4"
     assert re.fullmatch(r"\+8\.\d+ \[\d\.\d, 8\.\d\] \* worse", edm)
     assert re.fullmatch(r"−8\.\d+ \[−\d\.\d, −8\.\d\] \* better", shortcut)

@@ -26,7 +26,7 @@ def test_the_slider_goes_through_the_steps(open_page: Open, grid: Path) -> None:
     shown = open_page(grid)
     show(shown, "samples")
     first = shown.locator("#samples-part .card img").first
-    first.wait_for()
+    first.wait_for(state="attached")
     assert "128 steps" in first.get_attribute("alt")
     before = first.get_attribute("src")
     shown.locator("#steps").focus()
@@ -68,8 +68,9 @@ def test_a_cell_opens_with_its_difference_to_the_baseline(open_page: Open, grid:
     show(shown, "cells")
     assert shown.locator("details.cell").count() == 12
     last = shown.locator("details.cell").last
-    assert "failed" in last.inner_text()
-    assert "loss is not finite" in last.inner_text()
+    last.scroll_into_view_if_needed()
+    assert "failed" in last.text_content()
+    assert "loss is not finite" in last.text_content()
 
     def differing() -> list[str]:
         return sorted(re.sub(r"\s+", " ", row).strip() for row in last.locator("table tbody tr").all_inner_texts())
