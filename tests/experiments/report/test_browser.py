@@ -28,6 +28,7 @@ def show(shown: Any, part: str) -> Any:
     """Scroll to a section and give what was drawn there."""
     shown.locator(f"#{part}").scroll_into_view_if_needed()
     shown.wait_for_selector(f"#{part}-part > *")
+    shown.locator(f"#{part}").scroll_into_view_if_needed()  # what was drawn above it may have moved it
     return shown.locator(f"#{part}-part")
 
 
