@@ -25,7 +25,7 @@ def show(shown: Any, part: str) -> Any:
 
 def test_the_slider_goes_through_the_steps(open_page: Open, grid: Path) -> None:
     shown = open_page(grid)
-    show(shown, "samples")
+    show(shown, "samples").locator(".card").first.scroll_into_view_if_needed()
     first = shown.locator("#samples-part .card img").first
     first.wait_for(state="attached")
     assert "128 steps" in first.get_attribute("alt")
