@@ -69,3 +69,8 @@ def test_what_has_no_correlation_says_why(x: list[float], y: list[float], n: int
 def test_lists_of_two_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
         correlate([1, 2], [1])
+
+
+def test_spearmans_interval_is_that_of_bonett_and_wright() -> None:
+    # r = 0.8 of 20 pairs: tanh(1.0986 ± 1.9600·√(1.32/17)).
+    assert spearman_interval(0.8, 20) == pytest.approx((0.50236, 0.92814), abs=1e-5)
