@@ -117,8 +117,8 @@ class PairSet:
 
     def _damaged(self, number: int, why: str) -> DataError:
         return DataError(
-            f"{shard_file(self.folder, number)} is damaged: {why}. The `fewstep pairs` command that made the set makes "
-            "this shard again."
+            f"{shard_file(self.folder, number)} is damaged: {why}. Remove it: this shard is made again when a "
+            "training begins that needs it, or by the `fewstep pairs` command that made the set."
         )
 
     def __getstate__(self) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""The runs that a run builds on: its teacher's and the one that it starts from. Found by their hash, and looked at
-before anything is trained."""
+"""The runs that a run builds on: its teacher's, the one that it starts from, and the one whose flow makes its pairs.
+Found by their hash, and looked at before anything is trained."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from experiments.config.plugins import build_cached
 from experiments.config.run_weights import hash_of
 from experiments.config.schema import RUNS
 from experiments.errors import UserError
+from experiments.pairs.fitting import unfit
 from experiments.runs import Run
 
 MOST = 6  # names of parameters in a message
@@ -109,7 +110,7 @@ def mismatches(config: Config, key: str, other: Config, name: str) -> Iterator[F
     """Why ``config`` cannot build on a run of the configuration ``other``, whatever that has come to.
 
     Args:
-        key: "teacher" or "start".
+        key: "teacher", "start" or "pairs".
         name: of the other run, for messages.
     """
     wanted: RunWeights = getattr(config, key)
@@ -123,6 +124,8 @@ def mismatches(config: Config, key: str, other: Config, name: str) -> Iterator[F
         yield Fault((key,), f"{name} is a run on {other.data.label}, which is no {config.data.label}: {told}")
     elif key == "teacher":
         yield from _teaching(config, other, name)
+    elif key == "pairs":
+        yield from _pairing(config, other, name)
     else:
         lines = lacking(config, other)
         if lines:
@@ -149,6 +152,17 @@ def _teaching(config: Config, other: Config, name: str) -> Iterator[Fault]:
         yield Fault(
             ("teacher",), f"{told}: its network is told the step's length, and a teacher is told the time alone"
         )
+
+
+def _pairing(config: Config, other: Config, name: str) -> Iterator[Fault]:
+    """Why a run's flow makes no pairs, or none of the data that the student is measured by."""
+    assert config.pairs is not None
+    own, its = config.data.plain(), other.data.plain()
+    if config.data.identity() != other.data.identity():
+        told = _different({option: (own.get(option), its.get(option)) for option in {**own, **its}})
+        yield Fault(("pairs",), f"{name} makes pairs of the data that it learned, and these are others: {told}")
+    for fault in unfit(config.pairs, other):
+        yield Fault(("pairs", *fault.key), f"{name}: {fault.message}")
 
 
 def lacking(config: Config, other: Config) -> list[str]:

@@ -15,7 +15,7 @@ from experiments.config.config import Config, load, resolve, sections
 from experiments.config.faults import ConfigError, Fault
 from experiments.config.plugins import Plugin
 from experiments.config.raw import Raw, parse, read
-from experiments.config.run_weights import RunWeights
+from experiments.config.run_weights import RunPairs, RunWeights
 from experiments.config.schema import EMA, Evaluation, Trainer
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Fault",
     "Plugin",
     "Raw",
+    "RunPairs",
     "RunWeights",
     "Trainer",
     "load",

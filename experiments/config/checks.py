@@ -49,12 +49,6 @@ def _near_multiples(value: int, of: int) -> str:
 
 def _data(config: Config) -> Iterator[Fault]:
     objective, data = build_cached(config.objective), build_cached(config.data)
-    if objective.needs.pairs and not data.pairs:
-        yield Fault(
-            ("data",),
-            f"{config.objective.label} needs samples with their own noise; {config.data.label} has none: "
-            "`fewstep pairs RUN` makes them from a trained run",
-        )
     if objective.needs.labels and not data.spec.num_classes:
         yield Fault(("data",), f"{config.objective.label} needs class labels; {config.data.label} has none")
     if objective.needs.condition and not (data.spec.num_classes or data.spec.context or data.spec.pooled):
@@ -138,18 +132,18 @@ def _optimizer(config: Config) -> Iterator[Fault]:
 def _evaluation(config: Config) -> Iterator[Fault]:
     evaluation = config.evaluation
     for steps in evaluation.steps:
-        message = _sampling_refusal(config.objective, steps=steps)
+        message = sampling_refusal(config.objective, steps=steps)
         if message is not None:
             yield Fault(("evaluation", "steps"), message)
     for field in ("solver", "grid"):
         written = getattr(evaluation, field)
-        message = None if written is None else _sampling_refusal(config.objective, **{field: written})
+        message = None if written is None else sampling_refusal(config.objective, **{field: written})
         if message is not None:
             yield Fault(("evaluation", field), message)
     for written in evaluation.metrics:
         # Most metrics have no options and take any objective: they are not imported to ask.
         asked = "(" in written or resolve_name("metrics", written).entry.defines("check")
-        message = _sampling_refusal(config.objective, metric=written) if asked else None
+        message = sampling_refusal(config.objective, metric=written) if asked else None
         if message is not None:
             yield Fault(("evaluation", "metrics"), f"{written}: {message}")
     interval = evaluation.guidance_interval
@@ -182,7 +176,7 @@ def _sampling_refusals(
     return None
 
 
-def _sampling_refusal(
+def sampling_refusal(
     objective: Plugin,
     *,
     steps: int | None = None,
@@ -229,6 +223,20 @@ def _teacher(config: Config) -> Iterator[Fault]:
         yield Fault(("trainer", "max_steps"), told)
 
 
+def _pairs(config: Config) -> Iterator[Fault]:
+    objective, label = build_cached(config.objective), config.objective.label
+    own = build_cached(config.data).pairs
+    if config.pairs is None and objective.needs.pairs and not own:
+        yield Fault(
+            ("pairs",),
+            f"{label} needs samples with their own noise, and {config.data.label} has none: pairs=RUN, the folder of a "
+            "finished run on the same data, whose flow makes them",
+        )
+    if config.pairs is not None and (own or not objective.needs.pairs):
+        told = f"{config.data.label} has its own" if own else f"{label} draws its own noise"
+        yield Fault(("pairs",), f"{told}, given {config.pairs.run}; null is allowed")
+
+
 def _trainer(config: Config) -> Iterator[Fault]:
     for name in config.trainer.trackers:
         try:
@@ -257,6 +265,7 @@ CHECKS: Mapping[Callable[[Config], Iterator[Fault]], tuple[str, ...]] = {
     _evaluation: ("evaluation", "objective", "data"),
     _ema: ("ema", "objective", "evaluation"),
     _teacher: ("objective", "teacher", "trainer"),
+    _pairs: ("objective", "data", "pairs"),
     _trainer: ("trainer",),
     _name: ("name",),
 }

@@ -15,7 +15,7 @@ from experiments.config.faults import ConfigError, Fault, Key, Refused, unknown
 from experiments.config.identity import digest, run_identity, slug
 from experiments.config.plugins import Plugin, plain, resolve_plugin
 from experiments.config.raw import Raw, read
-from experiments.config.run_weights import RunWeights, read_run_weights
+from experiments.config.run_weights import RunPairs, RunWeights, read_run_weights
 from experiments.config.schema import EMA, KEYS, PLUGINS, RUNS, SETTINGS, VALUES, Evaluation, Trainer
 from experiments.config.values import conform, hints
 
@@ -36,6 +36,7 @@ class Config:
     name: str | None = None
     teacher: RunWeights | None = None
     start: RunWeights | None = None
+    pairs: RunPairs | None = None
 
     def plain(self) -> dict[str, Any]:
         """The complete mapping that a configuration file holds; it reads back to the same identity."""
@@ -107,7 +108,7 @@ def resolve_section(section: str, data: Mapping[str, Any], faults: list[Fault]) 
             faults += [fault.under((section,)) for fault in error.faults]
             return None
     if section in RUNS:
-        return read_run_weights(data.get(section), (section,), faults)
+        return read_run_weights(data.get(section), (section,), faults, RUNS[section])
     annotation, default = VALUES[section]
     try:
         return conform(data.get(section, default), annotation, (section,), faults, _no_plugin)

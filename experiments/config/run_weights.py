@@ -1,25 +1,28 @@
 """Another run that a configuration builds on: its folder, which of its weights, and its hash. Imports no torch.
 
-The hash says which run it is, and with the weights is all that enters the identity; the folder says where to look for
-it. A folder's name ends in its run's hash, so that nothing need be there to tell who a configuration is.
+The hash says which run it is, and with the weights is all that enters the identity, but for what is made of them
+(:class:`RunPairs`); the folder says where to look for it. A folder's name ends in its run's hash, so that nothing need
+be there to tell who a configuration is.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from experiments.config import averages
 from experiments.config.faults import Fault, Key, Refused, unknown
-from experiments.config.marks import Pattern
-from experiments.config.values import conform, describe, show
+from experiments.config.marks import Pattern, Plugins, Range
+from experiments.config.values import conform, hints, show
 
 Weights = Annotated[str, Pattern(averages.PATTERN, averages.TOLD)]
-KEYS = ("run", "weights", "hash")
+Count = Annotated[int, Range(at_least=1)]
+Seed = Annotated[int, Range(at_least=0, at_most=2**63 - 1)]
 EXPECTED = "the folder of a run, or a mapping with run and weights, or null"
 _NAME = re.compile(r"(?:.*-)?([0-9a-f]{12})")
 
@@ -35,19 +38,47 @@ class RunWeights:
     """
 
     run: str
-    weights: str
+    weights: Weights
     hash: str
 
-    def plain(self) -> dict[str, str]:
+    def plain(self) -> dict[str, Any]:
         """The mapping that a configuration file holds."""
-        return {"run": self.run, "weights": self.weights, "hash": self.hash}
+        return dataclasses.asdict(self)
 
-    def identity(self) -> dict[str, str]:
+    def identity(self) -> dict[str, Any]:
         """What tells two runs apart that build on it."""
         return {"run": self.hash, "weights": self.weights}
 
 
-def read_run_weights(written: Any, key: Key, faults: list[Fault]) -> RunWeights | None:
+@dataclass(frozen=True)
+class RunPairs(RunWeights):
+    """Pairs of noise and the samples that another run's weights make of it.
+
+    Attributes:
+        num: pairs.
+        steps: solver steps.
+        solver: a deterministic one; null takes the objective's own.
+        guidance: w of classifier-free guidance; 1 is none.
+        seed: of noise and conditions.
+        shard: pairs that are drawn at once, and lie in one file; no part of the identity.
+    """
+
+    num: Count = 50_000
+    steps: Count = 128
+    solver: Annotated[str, Plugins("solvers")] | None = None
+    guidance: Annotated[float, Range(at_least=0)] = 1.0
+    seed: Seed = 0
+    shard: Count = 1024
+
+    def identity(self) -> dict[str, Any]:
+        made = {name: getattr(self, name) for name in ("num", "steps", "solver", "guidance", "seed")}
+        return {**super().identity(), **made}
+
+
+R = TypeVar("R", bound=RunWeights)
+
+
+def read_run_weights(written: Any, key: Key, faults: list[Fault], kind: type[R]) -> R | None:
     """What a configuration writes: null, a folder, or a mapping; faults are added to ``faults``.
 
     A text that is laid over a mapping becomes its ``name``, as it does for a plugin: that is the folder then. Where a
@@ -67,14 +98,16 @@ def read_run_weights(written: Any, key: Key, faults: list[Fault]) -> RunWeights 
         faults.append(Fault((*key, "stage"), "a stage is one of the `grids` of a grid file; elsewhere a run is named"))
         return None
     given.pop("stage", None)
-    before = len(faults)
-    faults += [Fault((*key, name), unknown("key", name, KEYS)) for name in given if name not in KEYS]
+    before, fields = len(faults), [field.name for field in dataclasses.fields(kind)]
+    faults += [Fault((*key, name), unknown("key", name, fields)) for name in given if name not in fields]
     run = _text(given, "run", key, faults)
-    weights = _weights(given.get("weights", "ema"), (*key, "weights"), faults)
-    if len(faults) > before or run is None or weights is None:
+    options = {"weights": "ema", **{name: given[name] for name in fields if name in given}}
+    found = {name: _option(kind, name, options[name], key, faults) for name in options if name not in ("run", "hash")}
+    if len(faults) > before or run is None:
         return None
     hash = _hash(run, given.get("hash"), key, faults)
-    return None if hash is None else RunWeights(run, averages.canonical(weights), hash)
+    found["weights"] = averages.canonical(found["weights"])
+    return None if hash is None else kind(run=run, hash=hash, **found)
 
 
 def _text(given: Mapping[str, Any], name: str, key: Key, faults: list[Fault]) -> str | None:
@@ -85,12 +118,12 @@ def _text(given: Mapping[str, Any], name: str, key: Key, faults: list[Fault]) ->
     return None
 
 
-def _weights(value: Any, key: Key, faults: list[Fault]) -> str | None:
+def _option(kind: type[RunWeights], name: str, value: Any, key: Key, faults: list[Fault]) -> Any:
     def no_plugin(*_: Any) -> Any:
-        raise AssertionError(describe(Weights))
+        raise AssertionError(name)
 
     try:
-        return conform(value, Weights, key, faults, no_plugin)
+        return conform(value, hints(kind)[name], (*key, name), faults, no_plugin)
     except Refused:
         return None
 

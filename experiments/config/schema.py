@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from experiments.config.marks import ADDED, IDENTITY, Plugins, Range
-from experiments.config.run_weights import Weights
+from experiments.config.run_weights import Count, RunPairs, RunWeights, Seed, Weights
 
-Count = Annotated[int, Range(at_least=1)]
 Device = Literal["auto", "cpu", "gpu"]
 Precision = Literal["32-true", "bf16-mixed", "bf16-true", "64-true"]
 Strategy = Literal["auto", "ddp", "fsdp"]
 Spike = Literal["skip", "stop", "roll_back"]
-Seed = Annotated[int, Range(at_least=0, at_most=2**63 - 1)]
 Share = Annotated[float, Range(at_least=0, at_most=1)]
 
 
@@ -157,8 +155,8 @@ SETTINGS: Mapping[str, type[EMA] | type[Trainer] | type[Evaluation]] = {
 VALUES: Mapping[str, tuple[object, object]] = {"seed": (Seed, 0), "name": (str | None, None)}
 """The single values: key -> (type, default)."""
 
-RUNS: tuple[str, ...] = ("teacher", "start")
-"""The sections that name another run's weights or are null: those of a frozen teacher, and those to begin with.
+RUNS: Mapping[str, type[RunWeights]] = {"teacher": RunWeights, "start": RunWeights, "pairs": RunPairs}
+"""The sections that name another run's weights or are null: a frozen teacher, what to begin with, and what makes pairs.
 
 Null has no part in the identity: runs from before there were such sections keep their hashes.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -89,6 +90,15 @@ def plugin(group: str, word: str, chosen: Any) -> Any:
         return resolve_plugin(group, chosen).build()
     except ConfigError as error:
         raise UserError(f"{word}={chosen}: {error}") from error
+
+
+def legal_steps(objective: Objective, wanted: int) -> int:
+    """The largest number of solver steps up to ``wanted`` that the objective takes; 1 where it takes none of them."""
+    for steps in range(wanted, 1, -1):
+        with suppress(ValueError):
+            objective.time_grid(steps)
+            return steps
+    return 1
 
 
 def network_dtype(network: Callable[..., Any]) -> torch.dtype | None:

@@ -67,7 +67,7 @@ def _steps(config: Config) -> Iterator[None]:
         batch = _moved(dict(dataset[rows]), device)
         draws = Draws(0, step, torch.arange(size, device=device), size)
         if objective.needs.pairs:
-            draws = draws.given(noise=batch["noise"])
+            draws = draws.given(noise=draws.normal("pair noise", tuple(batch["x"].shape)))  # pairs need not be there
         with half:
             parts = stand_ins(objective, network)
             loss = objective.loss(network, batch["x"], batch.get("condition"), draws, **parts)

@@ -12,6 +12,7 @@ from experiments.grid.language import Grid
 from experiments.grid.layers import Layers
 from experiments.grid.resources import DEFAULT
 from experiments.grid.stage_runs import asked
+from experiments.grid.values import lookup
 
 SUFFIX = "-smoke"
 SETTINGS: Mapping[str, Any] = {
@@ -22,6 +23,8 @@ SETTINGS: Mapping[str, Any] = {
     "evaluation.batch_size": 8,
 }
 """What every cell is cut to, whatever its grid varies."""
+PAIRS = 8
+"""Pairs that are made for a cell that trains on such."""
 
 
 def smoke(grid: Grid) -> Grid:
@@ -56,7 +59,7 @@ def smoke(grid: Grid) -> Grid:
             marks |= {(*told, key): mark for key, mark in point.sources.items() if mark is not None}
             cells.append({key: value for key, value in point.values.items() if key not in everywhere})
         after = {name: keys if name in built_on else [] for name, keys in block.after.items()}
-        blocks.append(Block(block.name, cells=cells, after=after, marks=marks, place=block.place))
+        blocks.append(Block(block.name, cells=cells, alike=True, after=after, marks=marks, place=block.place))
     resources = {name: replace(one, match=[]) for name, one in grid.resources.items() if name == DEFAULT}
     name = f"{grid.name}{SUFFIX}"
     return replace(grid, name=name, base=base, blocks=tuple(blocks), resources=resources, smoke={})
@@ -80,6 +83,8 @@ def _cut(point: Combination, layers: Layers, forced: Mapping[str, Any]) -> Combi
     if "evaluation.steps" not in forced:
         steps = seen(layers.settings(point), "evaluation.steps")
         values["evaluation.steps"] = [min(map(int, steps))] if isinstance(steps, list) else steps
+    if "pairs.num" not in forced and lookup(layers.settings(point), "pairs") is not None:
+        values["pairs.num"] = PAIRS
     return replace(point, values={**values, **forced})
 
 

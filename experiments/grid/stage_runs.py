@@ -1,5 +1,6 @@
-"""Cells that build on another: their teacher, or what they start from, is the cell of an earlier stage that agrees with
-them, or a run of its own. Neither torch nor a file of the run is needed while the stage is not planned.
+"""Cells that build on another: their teacher, what they start from, or what makes their pairs is the cell of an earlier
+stage that agrees with them, or a run of its own. Neither torch nor a file of the run is needed while the stage is not
+planned.
 
 A cell names the stage, ``teacher: {stage: teachers}``; which keys have to agree is said by its grid's ``after``. What
 is planned is the other cell's hash, so that a cell is another run when its teacher is.
@@ -30,7 +31,7 @@ UNKNOWN = {"name": "a cell of an earlier stage", "hash": "0" * 12}
 
 @dataclass(frozen=True)
 class Asked:
-    """A stage that a point names under "teacher" or "start", and where the file says so."""
+    """A stage that a point names under "teacher", "start" or "pairs", and where the file says so."""
 
     key: str
     stage: str
@@ -89,8 +90,7 @@ class StageRuns:
             other = self._agreeing(one, own, block)
             weights: RunWeights = getattr(own.config, one.key)
             faults += self._mismatches(one, own.config, other)
-            run = {"name": f"../{other.cell.run}", "weights": weights.weights, "hash": other.cell.hash}
-            run |= {"stage": one.stage}
+            run = {**_told(weights, f"../{other.cell.run}"), "hash": other.cell.hash, "stage": one.stage}
             point = self._with(point, one, run)
         if faults:
             raise ConfigError(faults)
@@ -114,8 +114,7 @@ class StageRuns:
                 raise ConfigError([replace(fault, where=fault.where or source) for fault in faults])
             if named not in self._places:
                 self._places[named] = os.path.abspath(other_runs.find(named) or Path(named.run))
-            run = {"name": self._places[named], "weights": named.weights, "hash": named.hash}
-            point = self._with(point, Asked(key, "", {}, source), run)
+            point = self._with(point, Asked(key, "", {}, source), _told(named, self._places[named]))
         return point
 
     def _with(self, point: Combination, one: Asked, run: dict[str, Any]) -> Combination:
@@ -149,7 +148,8 @@ class StageRuns:
         )
 
     def _mismatches(self, one: Asked, config: Config, other: Planned) -> list[Fault]:
-        place = (one.key, *_sections(config), getattr(config, one.key).weights, *_sections(other.config), one.where)
+        wanted = replace(getattr(config, one.key), run="", hash="")
+        place = (one.key, *_sections(config), wanted, *_sections(other.config), one.where)
         if place not in self._faults:
             found = other_runs.mismatches(config, one.key, other.config, f"the cell {other.cell.name!r}")
             self._faults[place] = [replace(fault, where=one.where) for fault in found]
@@ -160,6 +160,11 @@ class StageRuns:
         if place not in self._faults:
             self._faults[place] = list(other_runs.faults(config, key, finished=False))
         return self._faults[place]
+
+
+def _told(named: RunWeights, folder: str) -> dict[str, Any]:
+    """What a cell's values say of another run, which is in ``folder``."""
+    return {"name": folder, **{option: value for option, value in named.plain().items() if option != "run"}}
 
 
 def _sections(config: Config) -> Iterator[int]:

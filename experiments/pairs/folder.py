@@ -1,22 +1,29 @@
-"""The folder of a pair set while it is made: begun, gone on with, finished."""
+"""The folder of a pair set while it is made: begun, gone on with, finished. It lies in the folder of the run that makes
+the pairs, under a name by all that they depend on."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from datamodules.pair_set import FORMAT, INDEX, RECIPE, shard_file
 from experiments import weights
-from experiments.claims import Heartbeat, claim
+from experiments.config import RunPairs
 from experiments.config.identity import digest
-from experiments.errors import Ended, UserError
+from experiments.errors import UserError
 from experiments.files import read_json, write_json
+from experiments.pairs.fitting import chosen_solver
 from experiments.pairs.recipe import Recipe
+from experiments.runs import Run
 
-CLAIMS = Path("claims", "set")
+
+def place(run: Run, wanted: RunPairs, *, step: int | None = None) -> Path:
+    """Where the pairs lie that are wanted of ``run``, trained to ``step`` (its last, without a word)."""
+    solver = chosen_solver(wanted, run.config)
+    made = {**wanted.identity(), "solver": solver, "step": step or run.config.trainer.max_steps}
+    return run.path / "pairs" / digest(made)
 
 
 class Folder:
@@ -27,53 +34,26 @@ class Folder:
 
     @classmethod
     def begin(cls, path: Path, recipe: Recipe) -> Folder:
-        """The folder of a recipe, made if need be; one that holds something else is left as it is.
+        """The folder of a recipe, made if need be; a set that was begun keeps the size of its shards.
 
         Raises:
-            UserError: there are pairs of another recipe, or no pairs at all but other files.
+            UserError: the pairs that are there are made otherwise, of data that were others then.
         """
         there = read_json(path / RECIPE)
-        if there is None and path.is_dir() and any(not file.name.startswith(".") for file in path.iterdir()):
-            raise UserError(f"{path} is no pair set, and not empty: give another folder with --out.")
-        if there is None and path.exists() and not path.is_dir():
-            raise UserError(f"{path} is a file: give a folder with --out.")
-        if there is not None and there != recipe.plain():
-            raise UserError(
-                f"{path} holds pairs that are made otherwise: {_differences(there, recipe.plain())}. Give another "
-                "folder with --out."
-            )
         if there is None:
             path.mkdir(parents=True, exist_ok=True)
             write_json(path / RECIPE, recipe.plain())
+            return cls(path, recipe)
+        recipe = replace(recipe, shard=there.get("shard", recipe.shard))
+        if there != recipe.plain():
+            told = _differences(there, recipe.plain())
+            raise UserError(f"{path} holds pairs that are made otherwise: {told}. Remove that folder to make these.")
         return cls(path, recipe)
 
     @classmethod
     def open(cls, path: Path) -> Folder:
         """A folder that has been begun."""
         return cls(path, Recipe(**json.loads((path / RECIPE).read_text())))
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keeps other commands off the folder inside the block; who dies holds it no more.
-
-        Raises:
-            UserError: another command is at work here.
-        """
-        own = claim(self.path / CLAIMS)
-        if own is None:
-            raise UserError(f"another command is making the pairs in {self.path}; wait for it, or stop it.")
-        weights.sweep(self.path)
-        outcome = "failed"
-        try:
-            with Heartbeat(own):
-                yield
-            outcome = "done"
-        except Ended as end:
-            outcome = "interrupted" if end.exit_code == 75 else outcome
-            raise
-        finally:
-            if own.ours:
-                own.end(outcome)
 
     def facts(self, number: int) -> dict[str, str]:
         """What a shard's header says beside its checksum: of which recipe it is which shard."""

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO
@@ -24,9 +24,8 @@ from experiments.errors import Ended, Interrupted, RunFailed, failure_of
 from experiments.evaluation.loaded import LoadedRun
 from experiments.pairs.folder import Folder
 from experiments.pairs.recipe import Recipe
-from experiments.stopping import Stop
 
-LOOK = 0.2  # seconds between two looks whether a stop was asked for
+LOOK = 0.2  # seconds between two looks whether we must end
 REASON = "failed: "
 
 
@@ -78,9 +77,14 @@ class Worker:
 
 
 def make_on_processes(
-    loaded: LoadedRun, folder: Folder, missing: Sequence[int], processes: int, stop: Stop, progress: Progress
+    loaded: LoadedRun,
+    folder: Folder,
+    missing: Sequence[int],
+    processes: int,
+    check: Callable[[], None],
+    progress: Progress,
 ) -> None:
-    """Make the shards ``missing`` on new processes. Raises :class:`Interrupted` and :class:`RunFailed`."""
+    """Make the shards ``missing`` on new processes; ``check`` raises where we must end. Raises :class:`RunFailed`."""
     todo, workers = deque(missing), list[Worker]()
     with selectors.DefaultSelector() as heard:
         try:
@@ -89,7 +93,7 @@ def make_on_processes(
                 heard.register(workers[-1].said, selectors.EVENT_READ, workers[-1])
                 workers[-1].hand(todo.popleft())
             while heard.get_map():
-                stop.check()
+                check()
                 for key, _ in heard.select(LOOK):
                     worker: Worker = key.data
                     _listen(worker, progress)

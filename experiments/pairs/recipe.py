@@ -6,12 +6,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from experiments.config import averages
-from experiments.config.plugins import described
-from experiments.config.run_weights import hash_of
-from experiments.errors import UserError
+from experiments.config import ConfigError, RunPairs
 from experiments.evaluation.loaded import LoadedRun
-from experiments.evaluation.sampling import plugin
+from experiments.pairs.fitting import chosen_solver, unfit
 from objectives.sampling import Sampler
 
 
@@ -50,57 +47,37 @@ class Recipe:
     seed: int
 
     @classmethod
-    def of(
-        cls,
-        loaded: LoadedRun,
-        *,
-        num: int,
-        shard: int,
-        steps: int,
-        weights: str = "ema",
-        solver: str | None = None,
-        guidance: float = 1.0,
-        seed: int = 0,
-    ) -> Recipe:
-        """The recipe of pairs from a loaded run, checked against what the run can do.
+    def of(cls, loaded: LoadedRun, wanted: RunPairs) -> Recipe:
+        """The recipe of the pairs that are wanted from a loaded run.
 
         Raises:
-            UserError: weights that the run has not; a number of steps, a solver or a guidance that its objective does
-                not take; a solver that adds noise of its own.
+            ConfigError: its objective does not take the number of steps, the solver or the guidance, or the solver
+                adds noise of its own.
+            UserError: weights that the run has not.
         """
-        real = loaded.data.real
+        if faults := list(unfit(wanted, loaded.config)):
+            raise ConfigError(faults)
         recipe = cls(
-            run=hash_of(loaded.run.path) or loaded.config.hash,
-            weights=averages.canonical(weights),
+            run=wanted.hash,
+            weights=wanted.weights,
             step=loaded.step,
             objective=loaded.config.objective.label,
-            data=described(real).plain(),
-            spec=json.loads(json.dumps(asdict(real.spec))),
-            fingerprint=real.fingerprint,
-            num=num,
-            shard=shard,
-            steps=steps,
-            solver=solver or loaded.objective.solvers[0],
-            guidance=guidance,
-            seed=seed,
+            data=loaded.config.data.plain(),
+            spec=json.loads(json.dumps(asdict(loaded.data.spec))),
+            fingerprint=loaded.data.fingerprint,
+            num=wanted.num,
+            shard=wanted.shard,
+            steps=wanted.steps,
+            solver=chosen_solver(wanted, loaded.config),
+            guidance=wanted.guidance,
+            seed=wanted.seed,
         )
         recipe.sampler(loaded)
         return recipe
 
     def sampler(self, loaded: LoadedRun) -> Sampler:
-        """How a loaded run's samples are drawn. Raises as :meth:`of`."""
-        chosen = plugin("solvers", "solver", self.solver)
-        sampler = loaded.sampler(weights=self.weights, guidance=self.guidance, solver=chosen)
-        if not sampler.chosen.deterministic:
-            raise UserError(
-                f"solver={sampler.chosen.name}: it adds noise of its own, so that a sample is no function of the noise "
-                "that it is paired with; pairs take a deterministic one"
-            )
-        try:
-            sampler.times(self.steps)
-        except ValueError as error:
-            raise UserError(str(error)) from error
-        return sampler
+        """How a loaded run's samples are drawn."""
+        return loaded.sampler(weights=self.weights, guidance=self.guidance, solver=self.solver)
 
     def plain(self) -> dict[str, Any]:
         """As it stands in recipe.json and in the index."""

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,9 +23,10 @@ from experiments.components import Components, build
 from experiments.config import Config
 from experiments.console import Reporter
 from experiments.errors import Interrupted, RunFailed, UserError
-from experiments.evaluation.sampling import draw_samples
+from experiments.evaluation.sampling import draw_samples, legal_steps
 from experiments.evaluation.sheets import sheet, sheet_caption
 from experiments.evaluation.validation import validation_losses
+from experiments.pairs.prepare import training_data
 from experiments.runs import Run
 from experiments.stopping import Stop
 from experiments.trackers.base import Tracker
@@ -48,6 +50,7 @@ QUIET = (
 )  # fmt: skip
 """Lightning's warnings that mean nothing here."""
 SHEET = 64  # images on the sheet that trackers get
+UNASKED = 16  # solver steps of that sheet where no evaluation is asked for, or as many of them as the objective takes
 
 
 def fit(
@@ -59,7 +62,9 @@ def fit(
     loss is not finite, a step leaps or memory is exhausted, :class:`UserError` for another architecture's checkpoint.
     """
     torch.manual_seed(run.config.seed)
-    parts = parts or build(run.config, lay_out=_divides(run.config))
+    if parts is None:
+        parts = build(run.config, lay_out=_divides(run.config))
+        parts = replace(parts, data=training_data(run.config, parts.data, run.path))
     try:
         parts.data.setup()
     except DataError as error:
@@ -221,7 +226,7 @@ def _callbacks(run: Run, parts: Components, trackers: list[Tracker], stop: Stop,
 
     def pixels(module: TrainingModule, check: callbacks.Check) -> Any:
         network = module.emas[0] if len(module.emas) else module.backbone
-        steps = max(config.evaluation.steps, default=16)
+        steps = max(config.evaluation.steps, default=legal_steps(module.objective, UNASKED))
         drawn = draw_samples(
             module.objective, network, parts.data, steps=steps, num=SHEET, device=module.device, check=check
         )

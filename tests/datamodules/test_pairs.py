@@ -15,13 +15,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from datamodules import DataError, Sequential, TrainingOrder
+from datamodules import DataError, DataModule, TrainingOrder
 from datamodules.base import Rows
 from datamodules.checksums import checksum
 from datamodules.digits import Digits
 from datamodules.pair_set import INDEX, PairSet, shard_file
 from datamodules.pairs import Pairs
-from datamodules.points import Points
 from datamodules.synthetic import Synthetic
 from objectives import Draws
 
@@ -63,9 +62,16 @@ def write(tmp_path: Path) -> Write:
     return make
 
 
+def pairs(folder: Path, of: DataModule | None = None) -> Pairs:
+    """The pairs in a folder, as a run on these data reads them."""
+    found = PairSet.find(folder)
+    assert found is not None
+    return Pairs(of=of or Synthetic(shape=(2,), num_classes=7, size=12), made=found)
+
+
 def test_rows_are_read_in_any_order_each_with_its_own_noise_and_condition(write: Write) -> None:
     rows = torch.tensor([22, 0, 7, 7, 13, 4, 5, 21, 9])
-    batch = Pairs(path=write()).dataset("train")[rows]
+    batch = pairs(write()).dataset("train")[rows]
     whole = tensors()
     assert batch.keys() == {"x", "noise", "index", "condition"}
     assert torch.equal(batch["x"], whole["x"][rows])
@@ -76,7 +82,7 @@ def test_rows_are_read_in_any_order_each_with_its_own_noise_and_condition(write:
 
 def test_the_order_is_a_function_of_seed_and_position_with_and_without_loader_processes(write: Write) -> None:
     order = TrainingOrder(NUM, 8, seed=3, max_steps=6)
-    data = Pairs(path=write())
+    data = pairs(write())
     for number, (one, other) in enumerate(
         zip(data.loader("train", order), data.loader("train", order, workers=1), strict=True)
     ):
@@ -87,7 +93,7 @@ def test_the_order_is_a_function_of_seed_and_position_with_and_without_loader_pr
 
 def test_shards_are_mapped_when_asked_for_and_never_copied(write: Write) -> None:
     folder = write()
-    rows = Pairs(path=folder).dataset("train")
+    rows = pairs(folder).dataset("train")
     assert len(rows) == NUM
     opened = rows.pairs._opened  # pyright: ignore
     assert opened == {}
@@ -98,7 +104,7 @@ def test_shards_are_mapped_when_asked_for_and_never_copied(write: Write) -> None
 
 
 def test_all_but_the_training_rows_is_the_original_data(write: Write) -> None:
-    real, data = Synthetic(shape=(2,), num_classes=7, size=12), Pairs(path=write())
+    real, data = Synthetic(shape=(2,), num_classes=7, size=12), pairs(write())
     assert data.pairs
     assert data.spec == real.spec
     assert (data.features, data.cell) == (real.features, real.cell)
@@ -116,7 +122,7 @@ def test_all_but_the_training_rows_is_the_original_data(write: Write) -> None:
 def test_augmentation_of_the_original_data_is_off(write: Write) -> None:
     shifted = Digits(shift=2, rotation=20.0)
     spec = json.loads(json.dumps(asdict(shifted.spec)))
-    data = Pairs(path=write(data={"name": "digits", "shift": 2, "rotation": 20.0}, spec=spec))
+    data = pairs(write(data={"name": "digits", "shift": 2, "rotation": 20.0}, spec=spec), shifted)
     batch = {"x": torch.rand(4, 1, 8, 8), "noise": torch.randn(4, 1, 8, 8)}
     draws = Draws(0, 0, torch.arange(4))
     assert not torch.equal(data.of.augment(batch, draws)["x"], batch["x"])
@@ -125,11 +131,9 @@ def test_augmentation_of_the_original_data_is_off(write: Write) -> None:
 
 def test_a_set_is_known_by_what_it_holds_and_not_by_where_it_lies(write: Write, tmp_path: Path) -> None:
     folder = write()
-    data = Pairs(path=folder)
     shutil.copytree(folder, tmp_path / "elsewhere")
-    assert Pairs(path=tmp_path / "elsewhere").digest == data.digest == data.fingerprint
-    assert Pairs(path=write("other", seed=1)).digest != data.digest
-    assert data.notation == f"pairs of synthetic {data.digest[:6]}"
+    assert pairs(tmp_path / "elsewhere").fingerprint == pairs(folder).fingerprint
+    assert pairs(write("other", seed=1)).fingerprint != pairs(folder).fingerprint
 
 
 FLIP, CUT, GONE, SWAPPED = "flip", "cut", "gone", "swapped"
@@ -144,7 +148,7 @@ def test_a_damaged_shard_is_refused_with_its_name(write: Write, harm: str) -> No
     file.unlink()
     if harm in changed:
         file.write_bytes(changed[harm])
-    data = Pairs(path=file.parent)
+    data = pairs(file.parent)
     if harm == FLIP:
         data.setup()
         assert len(data.dataset("train")[torch.tensor([0])]["x"]) == 1
@@ -152,64 +156,27 @@ def test_a_damaged_shard_is_refused_with_its_name(write: Write, harm: str) -> No
         data.dataset("train")[torch.tensor([16])]
 
 
-def test_pairs_of_another_data_set_are_refused(write: Write) -> None:
-    folder = write()
-    assert Pairs(path=folder, of=Synthetic(shape=(2,), num_classes=7, size=12)).spec.num_classes == 7
-    with pytest.raises(
-        ValueError, match=r"another data set: of synthetic\(shape=\[2\], .*not of points\(distribution=checkerboard"
-    ):
-        Pairs(path=folder, of=Points())
-    with pytest.raises(ValueError, match="another data set"):
-        Pairs(path=folder, of=Synthetic(shape=(2,), num_classes=7, size=12, seed=1))
-
-
 def test_data_that_are_otherwise_here_than_where_the_pairs_were_made_are_refused(write: Write) -> None:
-    with pytest.raises(ValueError, match=r"another data set: .*shape=\(3,\)"):
-        Pairs(path=write("shape", spec={"shape": [3]}))
-    changed = Pairs(path=write("content", fingerprint="0123"))
+    with pytest.raises(ValueError, match=r"pairs of other data: .*shape=\(3,\)"):
+        pairs(write("shape", spec={"shape": [3]}))
+    changed = pairs(write("content", fingerprint="0123"))
     with pytest.raises(DataError, match="another data set: synthetic with the fingerprint 0123"):
         changed.setup()
-    with pytest.raises(ValueError, match="no data called 'cifar'"):
-        Pairs(path=write("unknown", data={"name": "cifar"}))
-    with pytest.raises(ValueError, match="do not take"):
-        Pairs(path=write("arguments", data={"name": "points", "sizes": 3}))
 
 
-def test_another_set_than_the_one_asked_for_is_refused(write: Write) -> None:
-    first, second = Pairs(path=write("first")), write("second", seed=1)
-    assert Pairs(path=first.path, digest=first.digest).digest == first.digest
-    with pytest.raises(ValueError, match=rf"holds the pair set .*, but {first.digest} is asked for"):
-        Pairs(path=second, digest=first.digest)
-
-
-def test_what_is_no_finished_set_is_refused_with_the_way_to_one(write: Write, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no pair set in .*fewstep pairs RUN"):
-        Pairs(path=tmp_path / "nowhere")
+def test_what_is_no_finished_set_is_none_and_a_damaged_index_is_refused(write: Write, tmp_path: Path) -> None:
+    assert PairSet.find(tmp_path / "nowhere") is None
     begun = write("begun")
     (begun / INDEX).rename(begun / "recipe.json")
-    with pytest.raises(ValueError, match="not finished"):
-        Pairs(path=begun)
+    assert PairSet.find(begun) is None
     for content in ("{", "[]", '{"format": 1}', '{"format": 7, "recipe": {}, "shards": []}'):
         (begun / INDEX).write_text(content)
         with pytest.raises(ValueError, match=r"index\.json"):
-            Pairs(path=begun)
-
-
-def test_a_run_that_is_done_needs_its_pairs_no_more(write: Write) -> None:
-    folder = write()
-    known = Pairs(path=folder)
-    shutil.rmtree(folder)
-    data = Pairs(path=folder, of=known.of, digest=known.digest)
-    assert data.spec == known.spec
-    assert data.notation == known.notation
-    order = Sequential(len(data.dataset("validation")), 4)
-    assert next(iter(data.loader("validation", order)))["x"].shape == (4, 2)
-    with pytest.raises(DataError, match="no pair set"):
-        data.dataset("train")
+            PairSet.find(begun)
 
 
 def test_every_shard_has_the_rows_that_its_number_says(write: Write) -> None:
     found = PairSet.find(write())
     assert found is not None
     assert [len(found.tensors(number)["x"]) for number in range(5)] == [5, 5, 5, 5, 3]
-    assert isinstance(Pairs(path=found.folder).dataset("train"), Rows)
+    assert isinstance(pairs(found.folder).dataset("train"), Rows)

@@ -45,7 +45,8 @@ def make_run(tmp_path: Path, small_run: Callable[..., Run]) -> Callable[..., Run
 
 @pytest.fixture
 def taught(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The tests' own objectives that learn from a trained network are installed: frozen, averaged and phased."""
+    """The tests' own plugins are installed: objectives that learn from a trained network (frozen, averaged, phased) and
+    data in a file (filed)."""
     folder = Path(__file__).with_name("taught")
     install = runpy.run_path(str(folder / "install_taught.py"))["points"]
     monkeypatch.syspath_prepend(folder)

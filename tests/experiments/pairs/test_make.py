@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
 from datamodules.pair_set import INDEX, RECIPE, PairSet, shard_file
 from experiments import weights
-from experiments.claims import claim
+from experiments.claims import claim, history
+from experiments.config import RunPairs
 from experiments.console import Reporter
 from experiments.errors import Interrupted, RunFailed, UserError
 from experiments.evaluation.loaded import LoadedRun
 from experiments.execute import execute
 from experiments.pairs import make
-from experiments.pairs.folder import CLAIMS
+from experiments.pairs.folder import Folder
+from experiments.pairs.holding import CLAIMS
 from experiments.pairs.make import make_pairs
 from experiments.pairs.processes import Progress, make_on_processes
 from experiments.pairs.recipe import Recipe
@@ -29,8 +33,9 @@ Make = Callable[..., Any]
 QUIET = Reporter("none")
 
 
-def made(loaded: Any, path: Path, **options: Any) -> PairSet:
-    return make_pairs(loaded, path, loaded.recipe, stop=Stop(), reporter=QUIET, **options)
+def made(loaded: Any, path: Path, recipe: Recipe | None = None, **options: Any) -> PairSet:
+    chosen = {"stop": Stop(), "reporter": QUIET, **options}
+    return make_pairs(path, lambda: (loaded, recipe or loaded.recipe), **chosen)
 
 
 def same(one: PairSet, other: PairSet) -> bool:
@@ -57,7 +62,7 @@ class Stopping(Reporter):
 def test_an_interrupted_set_goes_on_and_is_that_of_one_that_was_not(exact: Make, tmp_path: Path) -> None:
     loaded, stop = exact(num=22, shard=5), Stop()
     with pytest.raises(Interrupted, match=r"Stopped with 2 of 5 shards in .*the same command goes on") as caught:
-        make_pairs(loaded, tmp_path / "set", loaded.recipe, stop=stop, reporter=Stopping(stop, 10))
+        made(loaded, tmp_path / "set", stop=stop, reporter=Stopping(stop, 10))
     assert caught.value.exit_code == 75
     assert PairSet.find(tmp_path / "set") is None
     before = {number: shard_file(tmp_path / "set", number).stat().st_mtime_ns for number in range(2)}
@@ -93,28 +98,104 @@ def test_a_set_that_is_whole_is_left_alone(exact: Make, tmp_path: Path, monkeypa
     assert (tmp_path / "set" / INDEX).stat().st_mtime_ns == then
 
 
-def test_a_folder_with_something_else_is_left_as_it_is(exact: Make, tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.tex").write_text("Chapter 1")
-    with pytest.raises(UserError, match="no pair set, and not empty"):
-        made(exact(), tmp_path / "mine")
-    with pytest.raises(UserError, match="is a file"):
-        made(exact(), tmp_path / "mine" / "thesis.tex")
-    assert [file.name for file in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
+def test_pairs_that_are_made_otherwise_are_left_and_told(exact: Make, tmp_path: Path) -> None:
     made(exact(), tmp_path / "set")
-    with pytest.raises(UserError, match="made otherwise: steps 3 there, 4 here; seed 0 there, 2 here"):
-        made(exact(steps=4, seed=2), tmp_path / "set")
-    assert json.loads((tmp_path / "set" / RECIPE).read_text())["steps"] == 3
+    with pytest.raises(UserError, match=r"made otherwise: fingerprint '.*' there, 'another' here\. Remove that folder"):
+        made(exact(fingerprint="another"), tmp_path / "set")
+    assert json.loads((tmp_path / "set" / RECIPE).read_text())["fingerprint"] != "another"
 
 
-def test_two_commands_do_not_make_one_set(exact: Make, tmp_path: Path) -> None:
+def test_a_set_that_was_begun_keeps_the_size_of_its_shards(exact: Make, tmp_path: Path) -> None:
+    loaded, stop = exact(num=22, shard=5), Stop()
+    with pytest.raises(Interrupted):
+        made(loaded, tmp_path / "set", stop=stop, reporter=Stopping(stop, 10))
+    found = made(exact(num=22, shard=11), tmp_path / "set")
+    assert same(found, made(loaded, tmp_path / "other"))
+
+
+def test_of_two_that_want_one_set_one_makes_it_while_the_other_waits(exact: Make, tmp_path: Path) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    made_by: list[str] = []
+
+    def load(name: str) -> Any:
+        made_by.append(name)
+        begun.set()
+        assert go_on.wait(60)
+        loaded = exact()
+        return loaded, loaded.recipe
+
+    class Waiting(Reporter):
+        said: ClassVar[list[str]] = []
+
+        def notice(self, text: str) -> None:
+            self.said.append(text)
+            go_on.set()
+
+    def make(name: str, reporter: Reporter) -> PairSet:
+        return make_pairs(tmp_path / "set", lambda: load(name), verify=False, stop=Stop(), reporter=reporter)
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(make, "first", QUIET)
+        assert begun.wait(60)
+        second = make("second", Waiting("none"))
+    assert made_by == ["first"]
+    assert same(first.result(), second)
+    assert Waiting.said == [f"Another process makes the pairs in {tmp_path / 'set'}: waiting for it."]
+
+
+def test_who_waits_hears_a_stop(exact: Make, tmp_path: Path) -> None:
     held = claim(tmp_path / "set" / CLAIMS)
     assert held is not None
-    (tmp_path / "set" / RECIPE).write_text(json.dumps(exact().recipe.plain()))
-    with pytest.raises(UserError, match="another command is making the pairs"):
-        made(exact(), tmp_path / "set")
+    stop = Stop()
+    stop.requested = True
+    with pytest.raises(Interrupted):
+        made(exact(), tmp_path / "set", stop=stop)
+    assert held.ours
     held.end("interrupted")
     assert made(exact(), tmp_path / "set").digest
+
+
+def test_who_was_taken_for_dead_writes_nothing_more_and_takes_what_the_other_made(exact: Make, tmp_path: Path) -> None:
+    """A maker that is paused for too long finds the set in other hands, and waits for these."""
+    loaded, taken, path = exact(num=22, shard=5), [], tmp_path / "set"
+
+    class Paused(Reporter):
+        def advance(self, done: int, text: str = "") -> None:
+            if taken:
+                return
+            (own,) = (path / CLAIMS).glob("0*.json")
+            owner = json.loads(own.read_text())
+            own.write_text(json.dumps({**owner, "started": "long ago"}))
+            taken.append(claim(path / CLAIMS))
+            assert taken[0] is not None
+
+    def ended() -> None:
+        while not taken:
+            time.sleep(0.05)
+        time.sleep(1)
+        assert len(list(path.glob("pairs-*"))) == 1
+        taken[0].end("interrupted")
+
+    with ThreadPoolExecutor() as pool:
+        other = pool.submit(ended)
+        found = made(loaded, path, reporter=Paused("none"))
+    other.result()
+    assert same(found, made(loaded, tmp_path / "other"))
+    assert [one.outcome for one in history(path / CLAIMS)] == [None, "interrupted", "done"]
+
+
+def test_a_set_that_stands_is_taken_without_loading_anything(exact: Make, tmp_path: Path) -> None:
+    made(exact(num=22, shard=5), tmp_path / "set")
+
+    def load() -> Any:
+        raise AssertionError("there is nothing to make")
+
+    found = make_pairs(tmp_path / "set", load, verify=False, stop=Stop(), reporter=QUIET)
+    shard_file(tmp_path / "set", 3).unlink()
+    with pytest.raises(AssertionError, match="nothing to make"):
+        make_pairs(tmp_path / "set", load, verify=False, stop=Stop(), reporter=QUIET)
+    again = made(exact(num=22, shard=5), tmp_path / "set", verify=False)
+    assert same(found, again)
 
 
 def test_what_an_interrupted_write_left_is_swept(exact: Make, tmp_path: Path) -> None:
@@ -134,15 +215,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory, small_run: Make) -> Loaded
 
 
 def of(trained: LoadedRun, **changed: Any) -> Recipe:
-    return Recipe.of(trained, **{"num": 60, "shard": 8, "steps": 3, **changed})
+    asked = {"run": str(trained.run.path), "weights": "ema", "hash": trained.config.hash}
+    return Recipe.of(trained, RunPairs(**{**asked, "num": 60, "shard": 8, "steps": 3, **changed}))
 
 
 def test_one_process_and_three_make_the_same_set(trained: LoadedRun, tmp_path: Path) -> None:
-    one, three = (
-        make_pairs(trained, tmp_path / str(n), of(trained), processes=n, stop=Stop(), reporter=QUIET) for n in (1, 3)
-    )
+    one, three = (made(trained, tmp_path / str(n), of(trained), processes=n) for n in (1, 3))
     assert same(one, three)
-    other = make_pairs(trained, tmp_path / "other", of(trained, weights="raw"), stop=Stop(), reporter=QUIET)
+    other = made(trained, tmp_path / "other", of(trained, weights="raw"))
     assert not same(one, other)
 
 
@@ -151,11 +231,11 @@ def test_a_process_that_dies_is_told_and_what_it_leaves_is_gone_on_with(
 ) -> None:
     monkeypatch.setenv("FEWSTEP_CHAOS", "weights:2")
     with pytest.raises(RunFailed, match=r"ended with exit code -9 at shard \d; .*goes on"):
-        make_pairs(trained, tmp_path / "set", of(trained), processes=2, stop=Stop(), reporter=QUIET)
+        made(trained, tmp_path / "set", of(trained), processes=2)
     assert PairSet.find(tmp_path / "set") is None
     monkeypatch.delenv("FEWSTEP_CHAOS")
-    found = make_pairs(trained, tmp_path / "set", of(trained), stop=Stop(), reporter=QUIET)
-    assert same(found, make_pairs(trained, tmp_path / "other", of(trained), stop=Stop(), reporter=QUIET))
+    found = made(trained, tmp_path / "set", of(trained))
+    assert same(found, made(trained, tmp_path / "other", of(trained)))
 
 
 def test_processes_are_ended_at_once_by_a_stop(trained: LoadedRun, tmp_path: Path) -> None:
@@ -163,7 +243,7 @@ def test_processes_are_ended_at_once_by_a_stop(trained: LoadedRun, tmp_path: Pat
     recipe = of(trained, num=8 * 400)
     began = time.monotonic()
     with pytest.raises(Interrupted, match="of 400 shards"):
-        make_pairs(trained, tmp_path / "set", recipe, processes=2, stop=stop, reporter=Stopping(stop, 16))
+        made(trained, tmp_path / "set", recipe, processes=2, stop=stop, reporter=Stopping(stop, 16))
     there = len(list((tmp_path / "set").glob("pairs-*")))
     assert 2 <= there < 400
     time.sleep(0.5)
@@ -175,22 +255,22 @@ def test_what_a_process_cannot_do_is_told_in_its_own_words(
     trained: LoadedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = of(trained)
-    folder = make.Folder.begin(tmp_path / "set", recipe)
+    folder = Folder.begin(tmp_path / "set", recipe)
     (tmp_path / "set" / RECIPE).write_text(json.dumps({**recipe.plain(), "weights": "power-0.10"}))
     with pytest.raises(RunFailed, match="no snapshots"):
-        make_on_processes(trained, folder, [0, 1], 2, Stop(), Progress(QUIET, recipe, [0, 1]))
+        make_on_processes(trained, folder, [0, 1], 2, lambda: None, Progress(QUIET, recipe, [0, 1]))
 
 
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"weights": "power-0.1"}, "no snapshots"),
+        ({"weights": "power-0.10"}, "no snapshots"),
         ({"weights": "ema-0.5"}, "keeps ema"),
         ({"solver": "euler_maruyama"}, "adds noise of its own"),
         ({"solver": "eulr"}, "did you mean 'euler'"),
         ({"solver": "consistency"}, "consistency"),
         ({"guidance": 2.0}, "no condition to guide by"),
-        ({"steps": 0}, "number of steps must be"),
+        ({"steps": 0}, r"steps: of rf.*number of steps must be"),
     ],
 )
 def test_what_the_run_cannot_do_is_refused(trained: LoadedRun, changed: dict[str, Any], told: str) -> None:
@@ -212,5 +292,5 @@ def test_a_shards_header_names_its_recipe(exact: Make, tmp_path: Path) -> None:
     loaded = exact()
     folder = made(loaded, tmp_path / "set").folder
     shard_file(folder, 0).write_bytes(shard_file(folder, 1).read_bytes())
-    assert make.Folder(folder, loaded.recipe).missing() == [0]
+    assert Folder(folder, loaded.recipe).missing() == [0]
     assert weights.facts(shard_file(folder, 1))["shard"] == "1"

@@ -1,5 +1,5 @@
-"""Installs the objectives of taught_objectives.py, in a test or, as ``python -P install_taught.py SCRIPT …``, around a
-script."""
+"""Installs the plugins of taught_objectives.py and filed_data.py, in a test or, as ``python -P install_taught.py SCRIPT
+…``, around a script."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-GROUP = "fewstep.objectives"
-OBJECTIVES = {
-    "frozen": "taught_objectives:Frozen",
-    "averaged": "taught_objectives:Averaged",
-    "phased": "taught_objectives:Phased",
-    "consistent": "taught_objectives:Consistent",
+PLUGINS = {
+    "fewstep.objectives": {
+        "frozen": "taught_objectives:Frozen",
+        "averaged": "taught_objectives:Averaged",
+        "phased": "taught_objectives:Phased",
+        "consistent": "taught_objectives:Consistent",
+    },
+    "fewstep.datamodules": {"filed": "filed_data:Filed"},
 }
 
 
 def points(installed: Callable[..., Any]) -> Callable[..., Any]:
-    """``importlib.metadata.entry_points`` with these objectives among the others."""
+    """``importlib.metadata.entry_points`` with these plugins among the others."""
 
     def found(**asked: Any) -> Any:
-        if asked != {"group": GROUP}:
+        group = asked.get("group")
+        if asked.keys() != {"group"} or group not in PLUGINS:
             return installed(**asked)
-        own = [importlib.metadata.EntryPoint(name, target, GROUP) for name, target in OBJECTIVES.items()]
-        return importlib.metadata.EntryPoints([*installed(group=GROUP), *own])
+        own = [importlib.metadata.EntryPoint(name, target, group) for name, target in PLUGINS[group].items()]
+        return importlib.metadata.EntryPoints([*installed(group=group), *own])
 
     return found
 

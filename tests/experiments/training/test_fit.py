@@ -20,6 +20,7 @@ from lightning import Callback, LightningModule, Trainer
 from experiments import runs
 from experiments.console import Reporter
 from experiments.errors import Interrupted, RunFailed, UserError
+from experiments.evaluation.sampling import draw_samples
 from experiments.execute import execute
 from experiments.runs import Run, child
 from experiments.stopping import Stop
@@ -88,6 +89,22 @@ def test_an_interrupted_run_ends_as_one_never_interrupted(make_run: MakeRun, obj
     assert len(names) > 10
     for name in names:
         assert logged(whole, name) == logged(pieces, name), name
+
+
+@pytest.mark.parametrize(("M", "steps"), [(8, 8), (128, 16)])
+def test_the_picture_of_a_run_without_evaluation_takes_steps_that_the_objective_takes(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, M: int, steps: int
+) -> None:
+    drawn: list[int] = []
+
+    def noted(*args: Any, steps: int, **options: Any) -> Any:
+        drawn.append(steps)
+        return draw_samples(*args, steps=steps, **options)
+
+    monkeypatch.setattr("experiments.training.fit.draw_samples", noted)
+    run = make_run(objective={"name": "shortcut", "M": M}, trainer__sample_every=12, trainer__trackers=["tensorboard"])
+    fit(run, stop=Stop(), reporter=QUIET)
+    assert drawn == [steps]
 
 
 def test_a_stop_leaves_a_checkpoint_of_that_very_step(make_run: MakeRun) -> None:

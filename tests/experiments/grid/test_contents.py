@@ -1,9 +1,7 @@
-"""Grids on pair sets: a plan holds as long as the sets that it was made for are where they were."""
+"""Grids on data in files: a plan holds as long as these hold what they held."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,18 +12,21 @@ from experiments.grid.planning import configure, prepare
 from experiments.grid.study import Study
 
 GRID = """
-name: reflow
-base: {{backbone: mlp, objective: {{name: flow_matching, coupling: given_pairs}}}}
-product: {{data: ["pairs({0})", "pairs({1})"]}}
+name: files
+base: {{backbone: mlp}}
+product: {{data: ["filed({0})", "filed({1})"]}}
 seeds: [0, 1]
 """
 
 
-def test_a_plan_is_made_anew_when_another_set_is_where_one_was(
-    write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("taught")
+def test_a_plan_is_made_anew_when_something_else_is_where_data_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planning, "code_fingerprint", lambda: "some code")
-    first, second = write("first"), write("second", seed=1)
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_text("0")
+    second.write_text("1")
     (tmp_path / "grid.yaml").write_text(GRID.format(first, second))
     study = Study(tmp_path / "study")
 
@@ -40,8 +41,7 @@ def test_a_plan_is_made_anew_when_another_set_is_where_one_was(
     made = (study.path / "cells.json").stat().st_mtime_ns
     assert planned() == before
     assert (study.path / "cells.json").stat().st_mtime_ns == made
-    shutil.rmtree(second)
-    write("second", seed=2)
+    second.write_text("2")
     after = planned()
     assert len(after) == 4
     assert len(after & before) == 2
