@@ -1,7 +1,7 @@
 """Data sets, their batches, their order and their augmentation."""
 
-from datamodules.base import DataModule, Rows, Split
+from datamodules.base import DataError, DataModule, Rows, Split
 from datamodules.order import Sequential, TrainingOrder, positions
 from datamodules.spec import DataSpec
 
-__all__ = ["DataModule", "DataSpec", "Rows", "Sequential", "Split", "TrainingOrder", "positions"]
+__all__ = ["DataError", "DataModule", "DataSpec", "Rows", "Sequential", "Split", "TrainingOrder", "positions"]

@@ -19,6 +19,10 @@ Split = Literal["train", "validation"]
 Batch = dict[str, Any]
 
 
+class DataError(Exception):
+    """Data that cannot be used, and why: files that are missing or damaged, or other data than were meant."""
+
+
 class Uniforms(Protocol):
     """What augmentation needs of the draws: uniforms in (0, 1) by name."""
 
@@ -77,9 +81,18 @@ class DataModule(ABC):
     def spec(self) -> DataSpec:
         """Shape, conditions and scale; cheap, before any loading."""
 
+    @property
+    def real(self) -> DataModule:
+        """The data that samples are compared with and take conditions from: these, unless a model made them."""
+        return self
+
     @abstractmethod
     def load(self) -> tuple[Rows, Rows]:
-        """Read and normalise the training rows and the held-out rows."""
+        """Read and normalise the training rows and the held-out rows.
+
+        Raises:
+            DataError: they cannot be used.
+        """
 
     @abstractmethod
     def to_images(self, x: Tensor) -> Tensor:

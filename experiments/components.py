@@ -34,14 +34,14 @@ def build(config: Config, *, lay_out: bool = False) -> Components:
     if lay_out:
         with torch.device("meta"):
             backbone = config.backbone.build(spec=data.spec, step=objective.needs.step)
-        if _one_by_one(backbone):
+        if filled_one_by_one(backbone):
             return Components(data, objective, backbone)
     backbone = config.backbone.build(spec=data.spec, step=objective.needs.step)
     backbone.initialise(config.seed)
     return Components(data, objective, backbone)
 
 
-def _one_by_one(backbone: nn.Module) -> bool:
+def filled_one_by_one(backbone: nn.Module) -> bool:
     """Whether :meth:`Backbone.initial_value` tells all that there is to set in a backbone."""
     own = isinstance(backbone, Backbone) and type(backbone).initialise is Backbone.initialise
     return own and not any(True for _ in backbone.buffers())

@@ -50,6 +50,8 @@ def _to_the_end(run: Run, stop: Stop, reporter: Reporter) -> None:
     from experiments.evaluation.evaluate import evaluate
     from experiments.evaluation.loaded import LoadedRun
     from experiments.manifest import write_manifest
+    from experiments.other_runs import refuse
+    from experiments.pairs.prepare import prepare
     from experiments.trackers.chosen import chosen
     from experiments.trackers.summary import summarise
     from experiments.training import checkpoints
@@ -58,11 +60,14 @@ def _to_the_end(run: Run, stop: Stop, reporter: Reporter) -> None:
     from experiments.training.rank import fit_on_processes
 
     config = run.config
+    done = run.done or {}
     chosen(config.trainer.trackers)  # refuses before anything is done
+    if done.get("step") != config.trainer.max_steps:
+        refuse(config, run.path)
     write_manifest(run)
     try:
-        done = run.done or {}
         if done.get("step") != config.trainer.max_steps:
+            prepare(run, stop=stop, reporter=reporter)
             step = step_for(config.trainer.devices * config.trainer.nodes, config.trainer.nodes)
             if step is not None:
                 fit_with_followers(run, step, stop=stop, reporter=reporter)

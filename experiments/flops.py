@@ -12,8 +12,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from backbones.spec import inputs_of
 from experiments.config import Plugin
+from experiments.config.plugins import resolve_plugin
 from experiments.shapes import Shapes, Unknown
 from objectives import Draws, Objective
+from objectives.base import stand_ins
+from objectives.sampling import Sampler
 
 PEAKS: tuple[tuple[str, float, float, float], ...] = (
     ("B200", 2250e12, 1100e12, 75e12),
@@ -72,33 +75,67 @@ def network_flops(network: Any) -> int:
     return counter.get_total_flops()
 
 
-def flops_per_sample(objective: Objective, backbone: Plugin, spec: Any) -> float:
+def flops_per_sample(objective: Objective, backbone: Plugin, spec: Any, *, batch: int | None = None) -> float:
     """Model FLOPs of training on one sample: three times the forward pass's where there is a gradient, else once.
 
     What is computed twice to save memory does not count, nor do forward-mode derivatives.
     """
-    return passes_per_sample(objective, spec) * forward_flops(backbone, spec, step=objective.needs.step)
+    return passes_per_sample(objective, spec, batch=batch) * forward_flops(backbone, spec, step=objective.needs.step)
 
 
-def passes_per_sample(objective: Objective, spec: Any) -> float:
-    """Forward passes that training on one sample costs, a pass with a gradient being three.
+def passes_per_sample(objective: Objective, spec: Any, *, batch: int | None = None) -> float:
+    """Forward passes that training on one sample costs, a pass with a gradient being three: all of :func:`passes`."""
+    return sum(passes(objective, spec, batch=batch))
 
-    How often an objective asks the network, and its teacher, for how many rows is counted by a stand-in.
+
+def passes(objective: Objective, spec: Any, *, batch: int | None = None) -> tuple[float, float]:
+    """Forward passes that training on one sample costs, of networks like the trained one and of another run's.
+
+    A pass with a gradient counts as three. The other run's is a frozen teacher's, where the training has phases the
+    first one's alone: later it is the student's own.
+
+    How often an objective asks each, for how many rows, is counted by stand-ins; where there are phases, in the middle
+    of each. So many rows of a micro-batch as in `batch` are counted (a few where it is None), which matters where an
+    objective rounds up a share of them; how large each is does not.
     """
-    rows = objective.batch_multiple * math.ceil(8 / objective.batch_multiple)
-    asked = [0.0]
+    rows = batch or objective.batch_multiple * math.ceil(8 / objective.batch_multiple)
 
-    def network(z: Tensor, *_: Any, **__: Any) -> Tensor:
-        asked[0] += len(z) * (3 if torch.is_grad_enabled() else 1)
-        return z * torch.ones((), requires_grad=True)
+    def counting(asked: list[int]) -> Any:
+        def network(z: Tensor, *_: Any, **__: Any) -> Tensor:
+            asked.append(len(z) * (3 if torch.is_grad_enabled() else 1))
+            return z * torch.ones((), requires_grad=True)
 
-    x = torch.zeros(rows, *spec.shape)
+        return network
+
+    x, condition = torch.zeros(rows, *(1 for _ in spec.shape)), _condition(spec, 1)
+    if condition is not None:
+        condition = {name: one.new_zeros(rows, *(1 for _ in one.shape[1:])) for name, one in condition.items()}
     draws = Draws(0, 0, torch.arange(rows), rows)
     if objective.needs.pairs:
         draws = draws.given(noise=torch.zeros_like(x))
+    own, other = list[int](), list[int]()
     with torch.enable_grad():
-        objective.loss(network, x, _condition(spec, rows), draws, teacher=network)
-    return asked[0] / rows
+        for phase in range(objective.phases):
+            progress = (phase + 0.5) / objective.phases
+            parts = stand_ins(objective, counting(own))
+            if objective.needs.teacher in ("frozen", "phases") and phase == 0:
+                parts["teacher"] = counting(other)
+            objective.loss(counting(own), x, condition, draws, progress=progress, **parts)
+    total = rows * objective.phases
+    return sum(own) / total, sum(other) / total
+
+
+def evaluations_per_sample(objective: Objective, steps: int, solver: str, guidance: float) -> int:
+    """Network evaluations of a sample of so many solver steps, two for each where it is guided."""
+    asked = list[int]()
+
+    def network(z: Tensor, *_: Any, **__: Any) -> Tensor:
+        asked.append(len(z))
+        return torch.zeros_like(z)
+
+    sampler = Sampler(objective, network, resolve_plugin("solvers", solver).build())
+    sampler.run(objective.prior(torch.zeros(1, 1)), sampler.times(steps), None)
+    return sum(asked) * (1 if guidance == 1 else 2)
 
 
 def _condition(spec: Any, rows: int, device: str = "cpu") -> dict[str, Tensor] | None:

@@ -7,6 +7,7 @@ them. With s bytes for a stored element (4; 2 under bf16-true) and c for one tha
     gradients     s P'
     optimiser     s P' per moment: two of AdamW, one of Muon's matrices
     averages      4 P' each: always float32
+    teachers      4 P' of the network of the run that teaches, and of the student's of the former phase: float32
     gathered      2 s (R + 2 M): whole weights and gradients of all that is outside the blocks (R) and of two blocks (M,
                   the largest), one at work and one on its way; a teacher's two blocks 4 · 2 M more; on one GPU nothing
     copies        under bf16-mixed c P: autograd keeps the bfloat16 copy of each weight from the forward pass to the
@@ -32,6 +33,8 @@ from experiments.config import Config, averages
 from experiments.config.checks import meta_backbone
 from experiments.config.plugins import build_cached
 from experiments.errors import UserError
+from experiments.other_runs import find
+from experiments.runs import Run
 from experiments.training.blocks import blocks
 
 RESERVE = 0.1
@@ -57,6 +60,7 @@ class Plan:
     gradients: int
     optimizer: int
     averages: int
+    teachers: int
     gathered: int
     copies: int
     copies_checkpointed: int
@@ -65,7 +69,8 @@ class Plan:
 
     def total(self, *, checkpointing: bool) -> int:
         """All of it, with or without activation checkpointing."""
-        state = self.parameters + self.gradients + self.optimizer + self.averages + self.gathered
+        held = self.parameters + self.gradients + self.optimizer + self.averages + self.teachers
+        state = held + self.gathered
         if checkpointing:
             return state + self.copies_checkpointed + self.checkpointed
         return state + self.copies + self.activations
@@ -104,12 +109,29 @@ def memory_plan(config: Config, gpus: int) -> Plan:
         gradients=stored * sum(local.values()),
         optimizer=stored * sum(local[name] * moments(name, p) for name, p in network.named_parameters()),
         averages=4 * len(averages.names(config.ema)) * sum(local.values()),
-        gathered=gathered_bytes(network, gpus, stored, teacher=objective.needs.teacher == "ema"),
+        teachers=4 * (_taught(config, gpus) + (sum(local.values()) if objective.phases > 1 else 0)),
+        gathered=gathered_bytes(network, gpus, stored, teacher=objective.needs.teacher != "none"),
         copies=copies,
         copies_checkpointed=copies_checkpointed,
         activations=activations,
         checkpointed=checkpointed,
     )
+
+
+def _taught(config: Config, gpus: int) -> int:
+    """Elements of the network of the run that teaches on the fullest of the GPUs; 0 without one.
+
+    Raises:
+        UserError: that run is not there.
+    """
+    if config.teacher is None:
+        return 0
+    folder = find(config.teacher)
+    if folder is None:
+        raise UserError(f"teacher: {config.teacher.run} is not there, and its network is to be counted.")
+    other = Run(folder).config
+    network = meta_backbone(other.backbone, config.data, step=build_cached(other.objective).needs.step)
+    return sum(local_elements(parameter, gpus) for parameter in network.parameters())
 
 
 def stored_type(config: Config) -> torch.dtype:

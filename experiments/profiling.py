@@ -18,6 +18,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from experiments.components import Components, build
 from experiments.config import Config
 from experiments.console import Reporter
+from experiments.pairs.prepare import training_data
 from experiments.runs import Run
 from experiments.stopping import Stop
 from experiments.training.ema import EMA
@@ -177,6 +178,7 @@ def measure(config: Config, *, steps: int, trace: Path) -> Profile:
     )  # fmt: skip
     config = replace(config, trainer=trainer, ema=replace(config.ema, snapshot_every=never))
     parts = build(config)
+    parts = replace(parts, data=training_data(config, parts.data))
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])
     profiler = profile(activities=activities)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:

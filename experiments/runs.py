@@ -23,7 +23,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,10 +68,18 @@ class Run:
         return run
 
     def configure(self, config: Config) -> None:
-        """Write config.yaml (readable back to the same identity) unless it says the same already."""
+        """Write config.yaml (readable back to the same identity) unless it says the same already.
+
+        Runs that it builds on are told from this folder: a folder of runs may be moved as a whole. Data in files are
+        told by absolute paths.
+        """
         import yaml
 
-        text = yaml.safe_dump(config.plain(), sort_keys=False, allow_unicode=True)
+        from experiments.config.places import absolute
+        from experiments.other_runs import written_from
+
+        told = replace(written_from(config, self.path), data=absolute(config.data))
+        text = yaml.safe_dump(told.plain(), sort_keys=False, allow_unicode=True)
         if not self.config_file.is_file() or self.config_file.read_text() != text:
             self.fence()
             write_atomically(self.config_file, text)
@@ -173,8 +181,16 @@ def child(parent: Run, config: Config) -> Run:
     Its identity is its configuration and where it comes from (parent.json): not that of a run that did all its steps
     under ``config``. Asked for again, it is the same folder. Raises :class:`UserError` where the parent has nothing.
     """
+    from experiments.config.identity import child_digest
+    from experiments.config.plugins import build_cached
     from experiments.training import checkpoints, snapshots
 
+    phased = build_cached(config.objective).phases > 1
+    if phased and config.trainer.max_steps != parent.config.trainer.max_steps:
+        raise UserError(
+            f"trainer.max_steps={config.trainer.max_steps}: {config.objective.label} trains in phases, which are equal "
+            f"parts of {parent.config.trainer.max_steps}; a longer training is a run of its own (start={parent.path})."
+        )
     found = checkpoints.newest(parent.checkpoints)
     if found.path is None:
         raise UserError(f"{parent.path} has no whole checkpoint to go on from.")
@@ -184,12 +200,11 @@ def child(parent: Run, config: Config) -> Run:
             "a run that goes on from there needs more."
         )
     origin = {"run": parent.path.name, "step": found.state["step"]}
-    text = json.dumps({"config": config.identity(), "parent": origin}, sort_keys=True)
-    name = config.run_name.removesuffix(config.hash) + hashlib.sha256(text.encode()).hexdigest()[:12]
+    name = config.run_name.removesuffix(config.hash) + child_digest(config.identity(), origin)
     run = Run(parent.path.parent / name)
     if not run.config_file.is_file():
         shutil.copytree(found.path, run.checkpoints / found.path.name, dirs_exist_ok=True)
         snapshots.inherit(parent.path, run.path, found.state["step"])
         write_json(run.path / "parent.json", origin)
-        run.configure(config)
+    run.configure(config)
     return run

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
+from datamodules.checksums import checksum
 from experiments import chaos
 
 
@@ -27,7 +26,7 @@ def write(file: Path, weights: Mapping[str, Tensor], facts: Mapping[str, str]) -
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        save_file(dict(weights), aside, metadata={"format": "pt", **facts, "sha256": digest(weights)})
+        save_file(dict(weights), aside, metadata={"format": "pt", **facts, "sha256": checksum(weights)})
         with open(aside, "rb+") as written:
             os.fsync(written.fileno())
         chaos.reach("weights")
@@ -67,16 +66,6 @@ def read(file: Path) -> dict[str, Tensor]:
         weights = load_file(file)
     except (OSError, SafetensorError) as error:
         raise DamagedWeights(f"{file}: {error}") from error
-    if facts(file).get("sha256") != digest(weights):
+    if facts(file).get("sha256") != checksum(weights):
         raise DamagedWeights(f"{file}: its tensors do not have the checksum that its header states")
     return weights
-
-
-def digest(weights: Mapping[str, Tensor]) -> str:
-    """The SHA-256 of names, types, shapes and values, whatever their order and the files that hold them."""
-    found = hashlib.sha256()
-    for name in sorted(weights):
-        tensor = weights[name]
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -23,17 +23,23 @@ class Needs:
 
     Args:
         step: the network is told the step's length d.
-        teacher: whose outputs the targets are made of.
-        jvp: forward-mode derivatives of the network.
+        teacher: whose outputs the targets are made of: nobody's, those of an average of the network's own weights, of
+            a network trained before, or of that in the first of several phases and then of the network itself as it
+            was when the phase began.
+        average: beside its teacher, an average of the network's own weights; `loss` is given it as ``average=``.
+        jvp: forward-mode derivatives of the network, which `objectives.tangents.along` takes.
         pairs: batches that carry their own noise.
         labels: conditions that hold a class label.
+        condition: conditions of whatever kind.
     """
 
     step: bool = False
     teacher: Literal["none", "ema", "frozen", "phases"] = "none"
+    average: bool = False
     jvp: bool = False
     pairs: bool = False
     labels: bool = False
+    condition: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,11 @@ class Objective(nn.Module, ABC):
     @property
     def batch_multiple(self) -> int:
         """A local batch must be a multiple of this, and start at a multiple of it in the global batch."""
+        return 1
+
+    @property
+    def phases(self) -> int:
+        """Equal parts of the training, at the start of each of which the teacher is taken anew."""
         return 1
 
     @property
@@ -119,6 +130,11 @@ class Objective(nn.Module, ABC):
     def label_time(self, label: Tensor) -> Tensor:
         """Path time (B,) of the noise label that the network is told."""
         return label
+
+
+def stand_ins(objective: Objective, network: Network) -> dict[str, Any]:
+    """What `loss` asks for beside the network, each part played by one network: to count, to time and to test."""
+    return {"teacher": network} | ({"average": network} if objective.needs.average else {})
 
 
 def count_steps(steps: int, largest: int | None = None) -> int:

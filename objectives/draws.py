@@ -161,9 +161,10 @@ class Draws:
         if name in self._given:
             return _checked(name, self._given[name], shape).to(dtype)
         elements = self._elements(shape)
-        pairs = _unit(self._words(name, elements + elements % 2), dtype).view(len(self.index), -1, 2)
-        radius, angle = torch.sqrt(-2 * torch.log(pairs[..., 0])), 2 * math.pi * pairs[..., 1]
-        both = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=-1)
+        both = _unit(self._words(name, elements + elements % 2), dtype).view(len(self.index), -1, 2)
+        radius, angle = torch.log(both[..., 0]).mul_(-2).sqrt_(), both[..., 1] * (2 * math.pi)
+        torch.mul(radius, torch.cos(angle), out=both[..., 0])
+        torch.mul(radius, angle.sin_(), out=both[..., 1])
         return both.flatten(1)[:, :elements].reshape(tuple(shape))
 
     def cycle(self, name: str, period: int, *, every: int = 1) -> Tensor:
@@ -183,7 +184,7 @@ class Draws:
 
 
 def _unit(words: Tensor, dtype: torch.dtype) -> Tensor:
-    return ((words >> 9).to(dtype) + 0.5) * 2.0**-23
+    return (words >> 9).to(dtype).add_(0.5).mul_(2.0**-23)
 
 
 def _checked(name: str, value: Tensor, shape: Sequence[int]) -> Tensor:

@@ -28,15 +28,15 @@ def invert(sampler: Sampler, x: Tensor, condition: Condition, *, steps: int) -> 
         steps: number of solver steps, at least 2.
 
     Raises:
-        ValueError: a stochastic solver, an objective that conditions on the step, fewer than two steps, or so few that
-            the last of them has no inverse by fixed-point iteration.
+        ValueError: a stochastic solver, an objective of steps towards the data alone, fewer than two steps, or so few
+            that the last of them has no inverse by fixed-point iteration.
 
     Source: Song et al. 2021 (DDIM), §4.3 and Mokady et al. 2023 for the use.
     """
     objective = sampler.objective
     if not sampler.chosen.deterministic:
         raise ValueError(f"{sampler.chosen.name} draws noise on its way; only a deterministic solver can be inverted")
-    if objective.needs.step:
+    if objective.needs.step or not objective.free_grid:
         raise ValueError(f"{objective.notation} is trained to step towards the data alone and cannot be inverted")
     if steps < 2:
         raise ValueError(f"inversion takes at least 2 steps, got {steps}")

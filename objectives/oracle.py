@@ -7,12 +7,19 @@ import math
 import torch
 from torch import Tensor
 
+from objectives import exact, exact_distilled
 from objectives.base import Network, Objective
 from objectives.condition import Condition
+from objectives.consistency_distillation import ConsistencyDistillation
+from objectives.consistency_training import ConsistencyTraining
 from objectives.flow_matching import FlowMatching
-from objectives.heads import Velocity
 from objectives.heads.base import rows
+from objectives.live_reflow import LiveReflow
+from objectives.mean_flow import MeanFlow
 from objectives.paths import Path
+from objectives.progressive_distillation import ProgressiveDistillation
+from objectives.reflow import Reflow
+from objectives.scm import SCM
 from objectives.shortcut import Shortcut
 
 
@@ -110,13 +117,30 @@ class GaussianMixture:
         """The exact network: the raw output that the objective's head asks for.
 
         For flow matching the head's reading of (E[x|z], E[ε|z]). For a shortcut model its own fixed point: at the
-        finest label the instantaneous velocity, at a coarser one the mean over the finest Euler steps in it.
+        finest label the instantaneous velocity, at a coarser one the mean over the finest Euler steps in it. For
+        MeanFlow the mean velocity, for consistency models the flow's end, by numerical integration. For distilled
+        models what the teacher's Euler steps come to: with progressive distillation after its last phase. For reflow
+        the flow of pairs that are independent, as data and noise are; for live reflow both of its flows.
 
         Raises:
             ValueError: an objective whose fixed point is not known here.
         """
         if isinstance(objective, Shortcut):
-            return self._shortcut(objective)
+            return exact.shortcut(lambda z, t, condition: self.velocity(objective.path, z, t), objective)
+        if isinstance(objective, MeanFlow):
+            return exact.mean_flow(self, objective)
+        if isinstance(objective, ConsistencyTraining):
+            return exact.consistency_training(self, objective)
+        if isinstance(objective, SCM):
+            return exact.scm(self, objective)
+        if isinstance(objective, ProgressiveDistillation):
+            return exact_distilled.progressive_distillation(self, objective)
+        if isinstance(objective, ConsistencyDistillation):
+            return exact_distilled.consistency_distillation(self, objective)
+        if isinstance(objective, LiveReflow):
+            return exact_distilled.live_reflow(self, objective)
+        if isinstance(objective, Reflow):
+            return self._flow(objective.flow)
         if isinstance(objective, FlowMatching):
             return self._flow(objective)
         raise ValueError(f"the oracle knows no network of {type(objective).__name__}")
@@ -128,23 +152,5 @@ class GaussianMixture:
             z = z if scale is None else z / rows(scale, z)
             a, b = flow.path.a(time), flow.path.b(time)
             return flow.head.target(flow.path, self.posterior_mean(z, a, b), self.posterior_noise(z, a, b), time)
-
-        return network
-
-    def _shortcut(self, shortcut: Shortcut) -> Network:
-        flow, finest = shortcut.flow, 1 / shortcut.M
-
-        def network(z: Tensor, t: Tensor, condition: Condition = None, step: Tensor | None = None) -> Tensor:
-            scale = flow.head.scale(flow.path, t)
-            here = z = z if scale is None else z / rows(scale, z)
-            step = torch.full_like(t, finest) if step is None else step
-            counts = torch.round(step / finest).clamp(min=1)
-            for i in range(int(counts.max())):
-                at = (t - i * finest).clamp(min=0)
-                moved = here - finest * self.velocity(flow.path, here, at)
-                here = torch.where(rows(counts > i, z).bool(), moved, here)
-            mean_velocity = (z - here) / rows(counts * finest, z)
-            x, noise = Velocity().decode(flow.path, mean_velocity, z, t)
-            return flow.head.target(flow.path, x, noise, t)
 
         return network

@@ -20,6 +20,7 @@ from experiments.config import parse, resolve
 from experiments.registry import entries
 from experiments.training.ema import EMA
 from objectives import Draws, FlowMatching, Network, Objective
+from objectives.base import stand_ins
 
 BACKWARD = 2
 """A backward pass in units of a forward pass: one product for the inputs' gradient and one for the weights'."""
@@ -84,7 +85,8 @@ class Case:
         draws = Draws(0, step, torch.arange(self.batch), self.batch)
         if objective.needs.pairs:
             draws = draws.given(noise=torch.zeros_like(self.x))
-        objective.loss(network, self.x, self.condition, draws, teacher=teacher).per_sample.mean().backward()
+        parts = stand_ins(objective, teacher)
+        objective.loss(network, self.x, self.condition, draws, **parts).per_sample.mean().backward()
 
     def seconds(self, objective: Objective, network: Network, teacher: Network) -> Callable[[], float]:
         """A function that takes ``steps`` steps and returns the processor seconds for each."""

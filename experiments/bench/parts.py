@@ -1,4 +1,4 @@
-"""Where a training step's time goes: seconds spent in each part of it, the parts inside a part not counted again."""
+"""Where a training step's time goes: processor time of each part of it, the parts inside a part not counted again."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ class Clocks:
         @wraps(function)
         def timed(*args: Any, **kwargs: Any) -> Any:
             outer, self._inner.seconds = getattr(self._inner, "seconds", 0.0), 0.0
-            start = time.perf_counter()
+            start = time.thread_time()
             try:
                 return function(*args, **kwargs)
             finally:
-                passed = time.perf_counter() - start
+                passed = time.thread_time() - start
                 self.seconds[part] += passed - self._inner.seconds
                 self._inner.seconds = outer + passed
 

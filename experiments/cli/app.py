@@ -15,6 +15,7 @@ from experiments.cli.console import refuse
 from experiments.cli.ema import ema
 from experiments.cli.grid import app as grid
 from experiments.cli.matching import match
+from experiments.cli.pairs import pairs
 from experiments.cli.plugins import describe, list_plugins
 from experiments.cli.profile import profile
 from experiments.cli.public import export, import_
@@ -73,6 +74,7 @@ app.command()(likelihood)
 app.command()(ema)
 app.command(name="import")(import_)
 app.command()(export)
+app.command()(pairs)
 app.command()(profile)
 app.command()(match)
 app.add_typer(grid, name="grid")

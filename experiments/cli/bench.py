@@ -13,15 +13,15 @@ app = typer.Typer(help="Measure costs as ratios to a baseline in the same proces
 
 
 @app.command()
-def overhead(pairs: int = 25, threads: int = 2) -> None:
-    """A step of `fewstep train` against a bare loop with the same data, AdamW, clipping and EMA."""
+def overhead(pairs: int = 25) -> None:
+    """A step of `fewstep train` against a bare loop with the same data, AdamW, clipping and EMA: processor time."""
     import statistics
 
     from rich.console import Console
 
     from experiments.bench.overhead import measure
 
-    for case in measure(pairs=pairs, threads=threads):
+    for case in measure(pairs=pairs):
         _print("fewstep train against a bare loop", [case.steps])
         bare = statistics.median(case.steps.baseline)
         parts = [f"{part} {1000 * s:.2f} ms ({s / bare:.1%})" for part, s in case.parts.items()]
@@ -30,11 +30,16 @@ def overhead(pairs: int = 25, threads: int = 2) -> None:
 
 
 @app.command()
-def shortcut(pairs: int = 7, threads: int = 2) -> None:
-    """A shortcut step against a flow-matching step (theory for k = 1/4: 1.167)."""
-    from experiments.bench.shortcut import measure
+def shortcut(pairs: int = 7, threads: int = 2, memory: bool = False) -> None:
+    """A shortcut step against a flow-matching step (theory for k = 1/4: 1.167); with --memory, their peak memory."""
+    from experiments.bench.shortcut import measure, measure_memory
 
-    _print("shortcut against flow matching", measure(pairs=pairs, threads=threads))
+    if not memory:
+        _print("shortcut against flow matching", measure(pairs=pairs, threads=threads))
+        return
+    for found in measure_memory(threads=threads):
+        megabytes = [f"{count / 2**20:,.1f} MiB" for count in (found.flow, found.other)]
+        print(f"{found.name}: {megabytes[1]}, flow matching {megabytes[0]}, ratio {found.ratio:.4f}", flush=True)
 
 
 @app.command()
@@ -52,6 +57,15 @@ def solvers() -> None:
     from experiments.bench.solvers import table
 
     for line in table():
+        print(line, flush=True)
+
+
+@app.command()
+def intervals(studies: int = 2000) -> None:
+    """How often the report's intervals hold what they should, over simulated studies: docs/statistics.md."""
+    from experiments.bench.intervals import table
+
+    for line in table(studies=studies):
         print(line, flush=True)
 
 

@@ -25,6 +25,7 @@ def describe_memory(config: Config, gpus: int, gpu_memory: float) -> None:
         "gradients": plan.gradients,
         "optimiser's moments": plan.optimizer,
         "averages, float32": plan.averages,
+        **({"teachers, float32": plan.teachers} if plan.teachers else {}),
         "gathered weights and gradients": plan.gathered,
     }
     for name, size in rows.items():

@@ -40,7 +40,11 @@ def profile(
         config = Run.open(folder).config_file
     resolved = resolve(read(config, given))
 
+    from experiments.other_runs import located, refuse
     from experiments.profiling import measure
+
+    resolved = located(resolved, folder)
+    refuse(resolved)
 
     found = measure(resolved, steps=steps, trace=out or (folder or Path()) / "trace.json")
     whole = sum(found.seconds.values())

@@ -46,6 +46,7 @@ def sample(
     channels: Channels = None,
     autoguide: Annotated[Path | None, typer.Option(metavar="RUN", help="A weaker run to guide away from.")] = None,
     dtype: Dtype = None,
+    trajectory: Annotated[bool, typer.Option("--trajectory", help="Animate the way from noise, too (APNG).")] = False,
 ) -> None:
     """Draw samples from a run: a PNG sheet and an .npz for each number of steps, in the run's samples/."""
     asked = {"steps": steps, "num": num, "weights": weights, "seed": seed, "solver": solver, "grid": grid}
@@ -55,11 +56,14 @@ def sample(
 
     import experiments
     from experiments.evaluation.evaluate import guidance as guidance_of
+    from experiments.evaluation.sheets import sheet_caption
+    from experiments.evaluation.trajectory import Trajectory
 
     if scale is not None:
         settings = replace(settings, guidance=scale)
     opened, weaker = experiments.load(run), None if autoguide is None else experiments.load(autoguide)
     for count in settings.steps:
+        way = Trajectory(opened.objective.path, count) if trajectory else None
         drawn = opened.sample(
             steps=count,
             num=settings.num,
@@ -71,12 +75,20 @@ def sample(
             dtype=settings.dtype,
             seed=settings.seed,
             batch_size=settings.batch_size,
+            watch=way and way.watch,
         )
         words = [settings.weights[0], f"steps{count}", f"w{settings.guidance:g}", f"seed{settings.seed}"]
         words += [settings.solver or "", settings.grid or "", f"from-{weaker.run.path.name}" if weaker else ""]
         words += [f"interval{interval}" if interval else "", f"rescale{rescale}" if rescale else "", dtype or ""]
         words += [f"channels{channels}" if channels else ""]
-        for file in opened.save_samples(drawn, re.sub(r"[^\w.=-]+", "_", "-".join(filter(None, words)))):
+        name = re.sub(r"[^\w.=-]+", "_", "-".join(filter(None, words)))
+        caption = sheet_caption(count, settings.weights[0], settings.guidance, settings.solver)
+        files = [*opened.save_samples(drawn, name, caption=caption)]
+        if way is not None:
+            file = opened.run.path / "samples" / f"{name}-trajectory.png"
+            opened.run.fence()
+            files.append(way.save(file, opened.data, condition=drawn.condition, caption=caption))
+        for file in files:
             print(file)
 
 
@@ -116,9 +128,10 @@ def evaluate(
     )
     output().print(_table(result["rows"]))
     for row in result["validation"]:
-        further = [name for name in row if name not in ("weights", "times", "loss", "mean")]
-        told = "".join(f", {name.replace('_', ' ')} {row[name]:.4g}" for name in further)
-        tell(f"validation loss of the {row['weights']} weights: {row['mean']:.4g}{told}")
+        tell(f"validation loss of the {row['weights']} weights: {row['mean']:.4g}")
+        for name in row:
+            if name not in ("weights", "times", "loss", "mean"):
+                tell(f"  {name.replace('_', ' ')} {row[name]:.4g}")
 
 
 def likelihood(

@@ -33,12 +33,16 @@ def train(
     """
     from experiments.config import read, resolve
 
-    resolved = resolve(read(config, overrides or []))
+    written = read(config, overrides or [])
+    resolved = resolve(written)
 
+    from experiments.other_runs import refuse
     from experiments.runs import Run
     from experiments.trackers.chosen import chosen
 
     chosen(resolved.trainer.trackers)  # refused before anything is written
+    if not any(runs.glob(f"*-{resolved.hash}")):  # what is there already looks by itself, if it is not done
+        refuse(resolved, runs / resolved.run_name, written=written)
     _execute(Run.create(resolved, runs))
 
 

@@ -15,6 +15,7 @@ from experiments.config.config import Config, load, resolve, sections
 from experiments.config.faults import ConfigError, Fault
 from experiments.config.plugins import Plugin
 from experiments.config.raw import Raw, parse, read
+from experiments.config.run_weights import RunPairs, RunWeights
 from experiments.config.schema import EMA, Evaluation, Trainer
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "Fault",
     "Plugin",
     "Raw",
+    "RunPairs",
+    "RunWeights",
     "Trainer",
     "load",
     "parse",

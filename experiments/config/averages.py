@@ -64,3 +64,15 @@ def power(weights: str) -> PowerName | None:
     """The power profile that a name asks for; None where it is another kind of weights."""
     match = re.fullmatch(r"power-([0-9.]+)(?:@(\d+))?", weights)
     return PowerName(float(match[1]), int(match[2]) if match[2] else None) if match else None
+
+
+def refusal(weights: str, settings: EMA) -> str | None:
+    """Why a run that keeps these averages has no weights of this name; None where it has, or may have."""
+    kept = names(settings)
+    if weights == "ema" and not kept:
+        return "ema.decays is empty: only 'raw' is allowed"
+    if weights.startswith("ema-") and canonical(weights) not in kept:
+        return f"kept are {', '.join(['raw', *kept])}"
+    if power(weights) and not settings.profiles:
+        return "power profiles come from snapshots, and ema.profiles is empty (0.05,0.10 are EDM2's)"
+    return None

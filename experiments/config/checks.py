@@ -49,12 +49,10 @@ def _near_multiples(value: int, of: int) -> str:
 
 def _data(config: Config) -> Iterator[Fault]:
     objective, data = build_cached(config.objective), build_cached(config.data)
-    if objective.needs.pairs and not data.pairs:
-        yield Fault(
-            ("data",), f"{config.objective.label} needs samples with their own noise; {config.data.label} has none"
-        )
     if objective.needs.labels and not data.spec.num_classes:
         yield Fault(("data",), f"{config.objective.label} needs class labels; {config.data.label} has none")
+    if objective.needs.condition and not (data.spec.num_classes or data.spec.context or data.spec.pooled):
+        yield Fault(("data",), f"{config.objective.label} needs a condition; {config.data.label} has none")
 
 
 def _backbone(config: Config) -> Iterator[Fault]:
@@ -134,18 +132,18 @@ def _optimizer(config: Config) -> Iterator[Fault]:
 def _evaluation(config: Config) -> Iterator[Fault]:
     evaluation = config.evaluation
     for steps in evaluation.steps:
-        message = _sampling_refusal(config.objective, steps=steps)
+        message = sampling_refusal(config.objective, steps=steps)
         if message is not None:
             yield Fault(("evaluation", "steps"), message)
     for field in ("solver", "grid"):
         written = getattr(evaluation, field)
-        message = None if written is None else _sampling_refusal(config.objective, **{field: written})
+        message = None if written is None else sampling_refusal(config.objective, **{field: written})
         if message is not None:
             yield Fault(("evaluation", field), message)
     for written in evaluation.metrics:
         # Most metrics have no options and take any objective: they are not imported to ask.
         asked = "(" in written or resolve_name("metrics", written).entry.defines("check")
-        message = _sampling_refusal(config.objective, metric=written) if asked else None
+        message = sampling_refusal(config.objective, metric=written) if asked else None
         if message is not None:
             yield Fault(("evaluation", "metrics"), f"{written}: {message}")
     interval = evaluation.guidance_interval
@@ -178,7 +176,7 @@ def _sampling_refusals(
     return None
 
 
-def _sampling_refusal(
+def sampling_refusal(
     objective: Plugin,
     *,
     steps: int | None = None,
@@ -197,25 +195,46 @@ def _ema(config: Config) -> Iterator[Fault]:
     for name in sorted({name for name in kept if kept.count(name) > 1}):
         section = "profiles" if averages.power(name) else "decays"
         yield Fault(("ema", section), f"{name.partition('-')[2]} is given twice; each average is kept once")
-    if not kept and objective.needs.teacher == "ema":
+    if not kept and (objective.needs.teacher == "ema" or objective.needs.average):
         yield Fault(("ema", "decays"), f"{config.objective.label} learns from an average of the weights: at least one")
     for weights in config.evaluation.weights:
-        if weights == "ema" and not kept:
-            yield Fault(("evaluation", "weights"), "given 'ema', but ema.decays is empty: only 'raw' is allowed")
-        elif weights.startswith("ema-") and averages.canonical(weights) not in kept:
-            yield Fault(("evaluation", "weights"), f"given {weights!r}; kept are {', '.join(['raw', *kept])}")
-        elif averages.power(weights) and not config.ema.profiles:
-            told = "power profiles come from snapshots, and ema.profiles is empty"
-            yield Fault(("evaluation", "weights"), f"given {weights!r}; {told} (0.05,0.10 are EDM2's)")
+        message = averages.refusal(weights, config.ema)
+        if message is not None:
+            yield Fault(("evaluation", "weights"), f"given {weights!r}; {message}")
 
 
-def _recomputation(config: Config) -> Iterator[Fault]:
-    if config.trainer.activation_checkpointing and build_cached(config.objective).needs.jvp:
+def _teacher(config: Config) -> Iterator[Fault]:
+    objective, label = build_cached(config.objective), config.objective.label
+    taught = objective.needs.teacher in ("frozen", "phases")
+    if taught and config.teacher is None:
         yield Fault(
-            ("trainer", "activation_checkpointing"),
-            f"{config.objective.label} takes forward-mode derivatives, which a recomputed block does not give: "
-            "only false is allowed",
+            ("teacher",),
+            f"{label} learns from a trained network, and none is named: teacher=RUN, the folder of a finished run on "
+            "the same data, path and head",
         )
+    if config.teacher is not None and not taught:
+        yield Fault(
+            ("teacher",),
+            f"{label} takes no trained network as its teacher, given {config.teacher.run}; null is allowed "
+            "(start=RUN begins with a run's weights)",
+        )
+    if config.trainer.max_steps < objective.phases:
+        told = f"given {config.trainer.max_steps}; {label} trains in {objective.phases} phases of a step at least"
+        yield Fault(("trainer", "max_steps"), told)
+
+
+def _pairs(config: Config) -> Iterator[Fault]:
+    objective, label = build_cached(config.objective), config.objective.label
+    own = build_cached(config.data).pairs
+    if config.pairs is None and objective.needs.pairs and not own:
+        yield Fault(
+            ("pairs",),
+            f"{label} needs samples with their own noise, and {config.data.label} has none: pairs=RUN, the folder of a "
+            "finished run on the same data, whose flow makes them",
+        )
+    if config.pairs is not None and (own or not objective.needs.pairs):
+        told = f"{config.data.label} has its own" if own else f"{label} draws its own noise"
+        yield Fault(("pairs",), f"{told}, given {config.pairs.run}; null is allowed")
 
 
 def _trainer(config: Config) -> Iterator[Fault]:
@@ -245,8 +264,9 @@ CHECKS: Mapping[Callable[[Config], Iterator[Fault]], tuple[str, ...]] = {
     _optimizer: ("optimizer", "backbone", "objective", "data"),
     _evaluation: ("evaluation", "objective", "data"),
     _ema: ("ema", "objective", "evaluation"),
+    _teacher: ("objective", "teacher", "trainer"),
+    _pairs: ("objective", "data", "pairs"),
     _trainer: ("trainer",),
     _name: ("name",),
-    _recomputation: ("trainer", "objective"),
 }
 """Every check, and the sections that its verdict depends on: equal sections need no second look."""

@@ -15,7 +15,8 @@ from experiments.config.faults import ConfigError, Fault, Key, Refused, unknown
 from experiments.config.identity import digest, run_identity, slug
 from experiments.config.plugins import Plugin, plain, resolve_plugin
 from experiments.config.raw import Raw, read
-from experiments.config.schema import EMA, KEYS, PLUGINS, SETTINGS, VALUES, Evaluation, Trainer
+from experiments.config.run_weights import RunPairs, RunWeights, read_run_weights
+from experiments.config.schema import EMA, KEYS, PLUGINS, RUNS, SETTINGS, VALUES, Evaluation, Trainer
 from experiments.config.values import conform, hints
 
 
@@ -34,13 +35,17 @@ class Config:
     seed: int = 0
     name: str | None = None
     origin: str | None = None
+    teacher: RunWeights | None = None
+    start: RunWeights | None = None
+    pairs: RunPairs | None = None
 
     def plain(self) -> dict[str, Any]:
         """The complete mapping that a configuration file holds; it reads back to the same identity."""
         found: dict[str, Any] = {section: getattr(self, section).plain() for section in PLUGINS}
         for section in SETTINGS:
             found[section] = plain(dataclasses.asdict(getattr(self, section)))
-        return {**found, "seed": self.seed, "name": self.name, "origin": self.origin}
+        built_on = {key: run.plain() if (run := getattr(self, key)) else None for key in RUNS}
+        return {**found, "seed": self.seed, "name": self.name, "origin": self.origin, **built_on}
 
     def identity(self) -> dict[str, Any]:
         """Every field that is part of the run's identity; the rest is where and how it runs, and what is measured."""
@@ -103,6 +108,8 @@ def resolve_section(section: str, data: Mapping[str, Any], faults: list[Fault]) 
         except ConfigError as error:
             faults += [fault.under((section,)) for fault in error.faults]
             return None
+    if section in RUNS:
+        return read_run_weights(data.get(section), (section,), faults, RUNS[section])
     annotation, default = VALUES[section]
     try:
         return conform(data.get(section, default), annotation, (section,), faults, _no_plugin)
@@ -146,7 +153,7 @@ def defaults() -> dict[str, Any]:
     found: dict[str, Any] = {section: {"name": default} for section, (_, default) in PLUGINS.items()}
     for section, schema in SETTINGS.items():
         found[section] = plain(dataclasses.asdict(schema()))
-    return {**found, **{key: default for key, (_, default) in VALUES.items()}}
+    return {**found, **{key: default for key, (_, default) in VALUES.items()}, **dict.fromkeys(RUNS)}
 
 
 def _settings(schema: type[Any], written: Any, place: Key, faults: list[Fault]) -> Any:

@@ -49,6 +49,6 @@ def unknown(what: str, given: str, allowed: Sequence[str]) -> str:
     near = nearest(given, allowed)
     return (
         f"no such {what} {given!r}"
-        + (f"; did you mean {near!r}?" if near else "")
-        + (f" Allowed: {', '.join(allowed)}" if allowed else " There are none here")
+        + (f"; did you mean {near!r}?" if near else "." if allowed else ": there are none here")
+        + (f" Allowed: {', '.join(allowed)}" if allowed else "")
     )

@@ -12,6 +12,7 @@ from typing import Any, get_args, get_origin
 
 from experiments.config.marks import Identity
 from experiments.config.plugins import Plugin, identity
+from experiments.config.run_weights import RunWeights
 from experiments.config.values import hints
 
 DIGITS = 12
@@ -33,6 +34,12 @@ def digest_of(texts: Mapping[str, str]) -> str:
     return hashlib.sha256(f"{{{whole}}}".encode()).hexdigest()[:DIGITS]
 
 
+def child_digest(identity: Mapping[str, Any], origin: Mapping[str, Any]) -> str:
+    """The digits of a run that goes on from a checkpoint of another (``origin``) under another configuration."""
+    text = json.dumps({"config": identity, "parent": origin}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+
+
 def run_identity(sections: Mapping[str, Any]) -> dict[str, Any]:
     """Every field that is part of a run's identity: the plugins, the marked fields of each section, seed, origin."""
     found = {key: section_identity(key, value) for key, value in sections.items()}
@@ -41,7 +48,7 @@ def run_identity(sections: Mapping[str, Any]) -> dict[str, Any]:
 
 def section_identity(key: str, value: Any) -> Any:
     """The part of a run's identity that is one section's; None where it has none."""
-    if isinstance(value, Plugin):
+    if isinstance(value, (Plugin, RunWeights)):
         return value.identity()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         standard = type(value)()

@@ -72,7 +72,8 @@ class Plugin:
         differing = {
             name: identity(value)
             for name, value in self.options.items()
-            if defaults[name] is REQUIRED or identity(value) != identity(defaults[name])
+            if name not in places(self.cls)
+            and (defaults[name] is REQUIRED or identity(value) != identity(defaults[name]))
         }
         return {"name": self.name, "version": getattr(self.cls, "version", 1), "arguments": differing}
 
@@ -94,6 +95,17 @@ class Plugin:
         """The object itself; ``framework`` gives what is no option (a backbone's ``spec`` and ``step``)."""
         given = {name: value.build() if isinstance(value, Plugin) else value for name, value in self.options.items()}
         return self.cls(**framework, **given)
+
+
+def places(cls: type[Any]) -> tuple[str, ...]:
+    """Options of a plugin class that say where something lies, and are no part of an identity; ``contents`` is."""
+    return getattr(cls, "places", ())
+
+
+def lasting(plugin: Plugin) -> bool:
+    """Whether what a plugin builds follows from its options alone, and not from files that may change."""
+    nested = (value for value in plugin.options.values() if isinstance(value, Plugin))
+    return not places(plugin.cls) and all(map(lasting, nested))
 
 
 def plain(value: Any) -> Any:
@@ -128,21 +140,25 @@ def options(cls: type[Any], group: str) -> Mapping[str, Option]:
         factory = fields[name].default_factory if name in fields else dataclasses.MISSING
         if not isinstance(factory, dataclasses._MISSING_TYPE):
             default = factory()
-        found[name] = Option(name, annotations.get(name, Any), _from_object(default))
+        found[name] = Option(name, annotations.get(name, Any), described(default))
     return found
 
 
-def _from_object(value: Any) -> Any:
-    """A plugin object becomes the Plugin that describes it, read off its attributes; anything else stays."""
+def described(value: Any) -> Any:
+    """A plugin object becomes the Plugin that describes it, read off its attributes; anything else stays.
+
+    Raises:
+        ValueError: an object of a plugin's kind that no package has registered.
+    """
     if isinstance(value, (list, tuple)):
-        return type(value)(_from_object(item) for item in value)
+        return type(value)(described(item) for item in value)
     group = group_of_class(type(value))
     if group is None:
         return value
     target = f"{type(value).__module__}:{type(value).__qualname__}"
     for entry in entries(group).values():
         if entry.target == target:
-            return Plugin(entry, {name: _from_object(getattr(value, name)) for name in options(type(value), group)})
+            return Plugin(entry, {name: described(getattr(value, name)) for name in options(type(value), group)})
     raise ValueError(f"{target} is not registered among the {group}")
 
 
@@ -163,13 +179,16 @@ def resolve_plugin(group: str, written: Any, *, base: Plugin | None = None) -> P
 
 def _resolve_cached(group: str, text: str, base: Plugin | None) -> tuple[Plugin | None, tuple[Fault, ...]]:
     key = (group, text, json.dumps(base.plain(), sort_keys=True) if base is not None else None)
-    if key not in _RESOLVED:
-        faults: list[Fault] = []
-        try:
-            _RESOLVED[key] = (_resolve(group, json.loads(text), base, faults), tuple(faults))
-        except Refused:
-            _RESOLVED[key] = (None, tuple(faults))
-    return _RESOLVED[key]
+    if key in _RESOLVED:
+        return _RESOLVED[key]
+    faults: list[Fault] = []
+    try:
+        found = _resolve(group, json.loads(text), base, faults)
+    except Refused:
+        return None, tuple(faults)
+    if lasting(found):
+        _RESOLVED[key] = found, tuple(faults)
+    return found, tuple(faults)
 
 
 _RESOLVED: dict[tuple[str, str, str | None], tuple[Plugin | None, tuple[Fault, ...]]] = {}
@@ -183,9 +202,9 @@ def _resolve(group: str, written: Any, base: Plugin | None, faults: list[Fault])
             Fault((), f"expected {with_article(singular(group))}: a name, or a mapping with a name; given {written!r}")
         )
         raise Refused
-    given = dict(written)
+    given, below = dict(written), {}
     if "name" not in given and base is not None:
-        given = {**base.plain(), **given}
+        given, below = {**base.plain(), **given}, base.options
     name = given.pop("name", None)
     if not isinstance(name, str):
         faults.append(Fault(("name",), f"which {singular(group)}? {_choices(group)}"))
@@ -207,9 +226,10 @@ def _resolve(group: str, written: Any, base: Plugin | None, faults: list[Fault])
         elif option.name not in given and option.name not in meant:
             chosen[option.name] = value
         else:
-            default = option.default if isinstance(option.default, Plugin) else None
+            default = {option.name: option.default, **below, **meant}[option.name]
+            nested = _nested(default if isinstance(default, Plugin) else None)
             try:
-                chosen[option.name] = conform(value, option.annotation, (option.name,), faults, _nested(default))
+                chosen[option.name] = conform(value, option.annotation, (option.name,), faults, nested)
             except Refused:
                 continue
     if faults:
@@ -231,7 +251,7 @@ def _called(resolved: Resolved, known: Mapping[str, Option]) -> dict[str, Any]:
     wrong = [name for name in resolved.arguments if name not in known]
     if wrong:
         raise ValueError(unknown(f"option of {resolved.entry.name}", wrong[0], list(known)))
-    return {**{name: _from_object(value) for name, value in resolved.arguments.items()}, **by_position}
+    return {**{name: described(value) for name, value in resolved.arguments.items()}, **by_position}
 
 
 def _nested(default: Plugin | None) -> Any:
@@ -263,11 +283,16 @@ def _built(plugin: Plugin, faults: list[Fault]) -> Plugin:
         faults.append(Fault((), f"{plugin.name}: {error}"))
         raise Refused from None
     filled = {
-        name: _from_object(getattr(made, name, None))
+        name: described(getattr(made, name))
         for name, value in plugin.options.items()
-        if value is None and group_of_class(type(getattr(made, name, None))) is not None
+        if value is None and _fills(made, name)
     }
     return Plugin(plugin.entry, {**plugin.options, **filled}) if filled else plugin
+
+
+def _fills(made: Any, name: str) -> bool:
+    """Whether a built object says what an option that was left null is: a plugin, or what it found in a file."""
+    return group_of_class(type(getattr(made, name, None))) is not None or name in getattr(made, "contents", ())
 
 
 _BUILT: dict[tuple[str, str], Any] = {}
@@ -275,6 +300,8 @@ _BUILT: dict[tuple[str, str], Any] = {}
 
 def build_cached(plugin: Plugin) -> Any:
     """One shared object per plugin, for questions that do not change it (its notation, its needs, its grid)."""
+    if not lasting(plugin):
+        return plugin.build()
     key = (plugin.group, json.dumps(plugin.plain(), sort_keys=True))
     if key not in _BUILT:
         _BUILT[key] = plugin.build()

@@ -6,16 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from experiments.config import averages
 from experiments.config.marks import ADDED, IDENTITY, Pattern, Plugins, Range
+from experiments.config.run_weights import Count, RunPairs, RunWeights, Seed, Weights
 
-Count = Annotated[int, Range(at_least=1)]
 Device = Literal["auto", "cpu", "gpu"]
 Precision = Literal["32-true", "bf16-mixed", "bf16-true", "64-true"]
 Strategy = Literal["auto", "ddp", "fsdp"]
 Spike = Literal["skip", "stop", "roll_back"]
-Weights = Annotated[str, Pattern(averages.PATTERN, averages.TOLD)]
-Seed = Annotated[int, Range(at_least=0, at_most=2**63 - 1)]
 Share = Annotated[float, Range(at_least=0, at_most=1)]
 Origin = Annotated[str, Pattern(r"[a-z0-9-]+:[0-9a-f]{64}", "LAYOUT:SHA-256, as `fewstep import` writes it")]
 
@@ -168,4 +165,10 @@ VALUES: Mapping[str, tuple[object, object]] = {
 ``origin`` says which tensors of others a run began with, in which layout; null has no part in the identity.
 """
 
-KEYS: tuple[str, ...] = (*PLUGINS, *SETTINGS, *VALUES)
+RUNS: Mapping[str, type[RunWeights]] = {"teacher": RunWeights, "start": RunWeights, "pairs": RunPairs}
+"""The sections that name another run's weights or are null: a frozen teacher, what to begin with, and what makes pairs.
+
+Null has no part in the identity: runs from before there were such sections keep their hashes.
+"""
+
+KEYS: tuple[str, ...] = (*PLUGINS, *SETTINGS, *VALUES, *RUNS)

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from experiments.batches import to_device
 from experiments.errors import UserError
-from experiments.evaluation.validation import to_device
 from objectives import Draws
 from objectives.condition import Condition
 from objectives.editing import image_to_image, inpaint, invert

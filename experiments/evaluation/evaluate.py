@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from experiments import chaos
+from experiments.config.plugins import build_cached
 from experiments.config.schema import Evaluation, Weights
 from experiments.console import Reporter
 from experiments.errors import UserError
 from experiments.evaluation.loaded import LoadedRun
 from experiments.evaluation.sampling import plugin
+from experiments.evaluation.sheets import sheet_caption
 from experiments.evaluation.validation import TIMES, validation_losses
 from experiments.features import FeatureExtractor, extract
-from experiments.metrics import Metric, ModelMetric, SampleFeatures
+from experiments.flops import flops_per_sample
+from experiments.metrics import Measuring, Metric, ModelMetric, SampleFeatures
 from experiments.registry import entries
 from experiments.runs import evaluation_key, evaluation_settings
 from experiments.stopping import Stop
@@ -29,8 +34,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Evaluate ``loaded`` with ``settings``, write ``evaluations/KEY.json`` and the sheets, and return its content.
 
-    ``{"settings", "step", "rows": one for each weights × steps, "validation": one for each weights}``; metrics of the
-    samples stand in the rows, those of the model in the validation. Raises
+    ``{"settings", "step", "model", "rows": one for each weights × steps, "validation": one for each weights}``; metrics
+    of the samples stand in the rows, those of the model in the validation, its size and cost under model. Raises
     :class:`Interrupted` between batches where ``stop`` asks for it, :class:`UserError` for settings that do not fit.
     """
     stop = stop or Stop()
@@ -40,7 +45,8 @@ def evaluate(
     _check(loaded, settings, of_model)
     name = settings.features or loaded.data.features
     extractor: FeatureExtractor = entries("features")[name].load()().to(loaded.device)
-    splits = {split: extract(extractor, loaded.data, loaded.data.dataset(split).x) for split in ("train", "validation")}
+    real = loaded.data.real
+    splits = {split: extract(extractor, real, real.dataset(split).x) for split in ("train", "validation")}
     total = len(settings.weights) * len(settings.steps) * settings.num
     reporter.begin(f"evaluating {loaded.config.run_name}", done=0, total=total)
     done = 0
@@ -63,6 +69,7 @@ def evaluate(
     result = {
         "settings": evaluation_settings(settings) | {"features": extractor.name},
         "step": loaded.step,
+        "model": _model(loaded),
         "rows": rows,
         "validation": [_validation(loaded, settings, of_model, weights, stop) for weights in settings.weights],
     }
@@ -87,6 +94,8 @@ def _check(loaded: LoadedRun, settings: Evaluation, metrics: Sequence[ModelMetri
             metric.check(loaded.objective)
     except ValueError as error:
         raise UserError(str(error)) from error
+    for metric in metrics:
+        metric.check_model(loaded)
 
 
 def _row(
@@ -103,9 +112,17 @@ def _row(
         steps, num=settings.num, weights=weights, guidance=guidance(settings), solver=settings.solver,
         grid=settings.grid, dtype=settings.dtype, seed=settings.seed, batch_size=settings.batch_size, check=check,
     )  # fmt: skip
-    sheet, _ = loaded.save_samples(samples.first(SHEET), f"{weights}-{steps}-steps-{evaluation_key(settings)}")
+    name = f"{weights}-{steps}-steps-{evaluation_key(settings)}"
+    caption = sheet_caption(steps, weights, settings.guidance, settings.solver)
+    sheet, _ = loaded.save_samples(samples.first(SHEET), name, caption=caption)
     fake = extract(extractor, loaded.data, samples.x)
-    features = SampleFeatures(train=splits["train"], heldout=splits["validation"], fake=fake)
+    features = SampleFeatures(
+        train=splits["train"],
+        heldout=splits["validation"],
+        fake=fake,
+        heldout_label=getattr(loaded.data.real.dataset("validation"), "label", None),
+        fake_label=(samples.condition or {}).get("label"),
+    )
     row: dict[str, Any] = {
         "weights": weights,
         "steps": steps,
@@ -119,6 +136,16 @@ def _row(
     return row | {"seconds_per_image": samples.seconds_per_image, "sheet": str(sheet.relative_to(loaded.run.path))}
 
 
+def _model(loaded: LoadedRun) -> dict[str, Any]:
+    """``parameters`` of the network and ``training_flops``, model FLOPs up to this step; None where not countable."""
+    config, flops = loaded.config, None
+    # A plugin's network may not run on the meta device.
+    with suppress(NotImplementedError, RuntimeError, TypeError):
+        each = flops_per_sample(build_cached(config.objective), config.backbone, loaded.data.spec)
+        flops = each * config.trainer.batch_size * loaded.step
+    return {"parameters": sum(w.numel() for w in loaded.network("raw").parameters()), "training_flops": flops}
+
+
 def _validation(
     loaded: LoadedRun, settings: Evaluation, metrics: Sequence[ModelMetric], weights: Weights, stop: Stop
 ) -> dict[str, Any]:
@@ -128,6 +155,9 @@ def _validation(
     found: dict[str, Any] = {
         "weights": weights, "times": list(TIMES), "loss": losses, "mean": sum(losses) / len(losses),
     }  # fmt: skip
+    how = Measuring(
+        weights, settings.seed, getattr(torch, settings.dtype), settings.batch_size, check=lambda done: stop.check()
+    )
     for metric in metrics:
-        found |= metric(loaded, weights, seed=settings.seed, check=lambda done: stop.check())
+        found |= metric(loaded, how)
     return found

@@ -17,13 +17,12 @@ from experiments.console import Reporter
 from experiments.errors import UserError
 from experiments.evaluation.edits import Edits
 from experiments.evaluation.sampling import Samples, draw_samples, network_dtype, plugin
-from experiments.evaluation.sheets import sheet, write_png
+from experiments.evaluation.sheets import sheet, told, write_png
+from experiments.other_runs import find
 from experiments.runs import Run
 from experiments.training import checkpoints
-from experiments.training.export import file_of
+from experiments.training.kept import beside, in_checkpoint
 from experiments.training.module import check_fits
-from experiments.training.posthoc import reconstruct
-from experiments.weights import DamagedWeights, read
 from objectives import Guidance
 from objectives.sampling import Sampler
 from objectives.solvers import Solver
@@ -51,10 +50,7 @@ class LoadedRun(Edits):
         self.data, self.objective = parts.data, parts.objective.to(self.device)
         self.objective.load_state_dict(found.state["objective"])
         self._network = parts.backbone.to(self.device).eval().requires_grad_(False)
-        self._weights: dict[str, Any] = {"raw": found.state["backbone"]}
-        self._weights |= dict(zip(kept, found.state["emas"], strict=True))
-        if kept:
-            self._weights["ema"] = found.state["emas"][0]
+        self._weights = in_checkpoint(self.config, found.state)
         self._made: tuple[str, dict[str, torch.Tensor]] | None = None
         self.step: int = found.state["step"]
 
@@ -73,20 +69,8 @@ class LoadedRun(Edits):
     def _others(self, name: str) -> dict[str, torch.Tensor]:
         """Weights that are not in the checkpoint; the last of them are remembered."""
         if self._made is None or self._made[0] != name:
-            wanted = averages.power(name)
-            if name == "best":
-                self._made = name, self._best()
-            elif wanted is not None:
-                self._made = name, reconstruct(self.run, wanted.sigma_rel, wanted.step).weights
-            else:
-                raise UserError(f"weights={name}: {self.run.path} keeps {', '.join(sorted(self._weights))} weights.")
+            self._made = name, beside(self.run, name, self._weights)
         return self._made[1]
-
-    def _best(self) -> dict[str, torch.Tensor]:
-        try:
-            return read(file_of(self.run, "best"))
-        except DamagedWeights as damage:
-            raise UserError(f"weights=best: {damage}") from damage
 
     def sampler(
         self,
@@ -122,6 +106,30 @@ class LoadedRun(Edits):
         except ValueError as error:
             raise UserError(str(error)) from error
 
+    def teacher(self, run: str | Path | None = None, weights: Weights = "ema") -> Sampler | None:
+        """How the teacher goes from noise to samples, by its own solver and grid; None where there is none.
+
+        Args:
+            run: the folder of any run on data of the same shape; None for the frozen teacher of this run's training.
+            weights: of the run that is named; a frozen teacher has those that taught.
+
+        Raises a UserError where the folder holds no such run.
+        """
+        found = Path(run) if run is not None else None
+        if run is None and self.config.teacher is not None:
+            found, weights = find(self.config.teacher, home=self.run.path), self.config.teacher.weights
+            if found is None:
+                raise UserError(f"the teacher of {self.run.path}, {self.config.teacher.run}, is not found any more.")
+        if found is None:
+            return None
+        other = LoadedRun(Run.open(found), device=str(self.device))
+        if other.data.spec != self.data.spec:
+            raise UserError(
+                f"{found} cannot teach {self.run.path}: they need data of one shape; given {other.config.data.label} "
+                f"{other.data.spec} and {self.config.data.label} {self.data.spec}."
+            )
+        return other.sampler(weights=weights)
+
     def _check_reference(self, other: LoadedRun) -> None:
         own, its = (getattr(run.objective, "flow", run.objective) for run in (self, other))
         alike = own.path == its.path and getattr(own, "head", None) == getattr(its, "head", None)
@@ -146,10 +154,12 @@ class LoadedRun(Edits):
         seed: int = 0,
         batch_size: int = 512,
         check: Callable[[int], None] = lambda done: None,
+        watch: Callable[[int, float, torch.Tensor], None] | None = None,
     ) -> Samples:
         """``num`` samples in ``steps`` steps; ``x`` as the data are normalised (``images`` gives pictures).
 
-        ``dtype`` is of the arithmetic around the network; the rest as of :meth:`sampler`. Raises a UserError for a
+        ``dtype`` is of the arithmetic around the network, ``watch`` is called with (steps done, path time, z_t) along
+        the way (:class:`Trajectory` makes an animation of it); the rest as of :meth:`sampler`. Raises a UserError for a
         number of steps, a solver, a grid or a guidance that the objective does not take.
         """
         sampler = self.sampler(weights=weights, guidance=guidance, solver=solver, grid=grid, autoguide=autoguide)
@@ -160,18 +170,22 @@ class LoadedRun(Edits):
         return draw_samples(
             self.objective, sampler.network, self.data, device=self.device, steps=steps, num=num,
             guidance=sampler.guidance, solver=sampler.solver, grid=sampler.grid, dtype=getattr(torch, dtype),
-            seed=seed, batch_size=batch_size, check=check,
+            seed=seed, batch_size=batch_size, check=check, watch=watch,
         )  # fmt: skip
 
     def images(self, samples: Samples) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """Pictures (N, C, H, W), uint8."""
         return self.data.to_images(samples.x).numpy()
 
-    def save_samples(self, samples: Samples, name: str) -> tuple[Path, Path]:
-        """Write ``samples/NAME.png``, a sheet, and ``samples/NAME.npz`` (x, images and the conditions)."""
+    def save_samples(self, samples: Samples, name: str, *, caption: str = "") -> tuple[Path, Path]:
+        """Write ``samples/NAME.png``, a sheet, and ``samples/NAME.npz`` (x, images and the conditions).
+
+        The sheet bears the caption and the class labels, which its PNG text holds too ("conditions").
+        """
         folder = self.run.path / "samples"
         self.run.fence()
-        write_png(folder / f"{name}.png", sheet(self.data, samples.x))
+        pixels = sheet(self.data, samples.x, condition=samples.condition, caption=caption)
+        write_png(folder / f"{name}.png", pixels, told=told(samples, caption))
         arrays: dict[str, Any] = {key: value.numpy() for key, value in (samples.condition or {}).items()}
         self.run.fence()
         np.savez_compressed(folder / f"{name}.npz", x=samples.x.numpy(), images=self.images(samples), **arrays)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,11 +12,12 @@ import torch
 from torch import Tensor
 
 from datamodules.base import DataModule
+from experiments.batches import starts
 from experiments.config.faults import ConfigError
 from experiments.config.plugins import resolve_plugin
 from experiments.errors import UserError
-from experiments.evaluation.validation import to_device
-from objectives import Draws, Guidance, Objective, sample
+from objectives import Guidance, Objective, sample
+from objectives.sampling import Sampler
 from objectives.solvers import Solver
 from objectives.time_grids import TimeGrid
 
@@ -51,29 +53,29 @@ def draw_samples(
     seed: int = 0,
     batch_size: int = 512,
     check: Callable[[int], None] = lambda done: None,
+    watch: Callable[[int, float, Tensor], None] | None = None,
 ) -> Samples:
     """``num`` samples in ``steps`` solver steps, computed in ``dtype`` around a network in its own.
 
-    Sample i starts from the noise that (seed, i) names, under the condition of a training row that (seed, i) names:
-    so the conditions are distributed as in training. ``check`` is called with the number done after each batch.
+    Noise and conditions are those of ``starts``. ``check`` is called with the number done after each batch, ``watch``
+    with (steps done, path time, z_t) before the first and after every step of each batch.
     """
     xs, conditions, nfe, seconds = [], [], 0, 0.0
     own = network_dtype(network)
-    for index in torch.arange(num).split(batch_size):
-        draws = Draws(seed, 0, index.to(device), num)
-        noise = draws.normal("sample", (len(index), *data.spec.shape), dtype)
-        condition = _condition(data, draws, device)
+    for batch in starts(data, num, seed=seed, dtype=dtype, batch_size=batch_size, device=device):
+        if watch is not None:
+            watch(0, float(Sampler(objective, network, solver, grid=grid).times(steps)[0]), objective.prior(batch.x))
         _synchronise(device)
         started = time.perf_counter()
         x, nfe = sample(
-            objective, network, noise, condition,
-            steps=steps, solver=solver, guidance=guidance, grid=grid, network_dtype=own, draws=draws, return_nfe=True,
+            objective, network, batch.x, batch.condition, steps=steps, solver=solver, guidance=guidance, grid=grid,
+            network_dtype=own, draws=batch.draws, on_step=watch, return_nfe=True,
         )  # fmt: skip
         _synchronise(device)
         seconds += time.perf_counter() - started
         xs.append(x.cpu())
-        conditions.append(condition)
-        check(len(index))
+        conditions.append(batch.condition)
+        check(len(batch.x))
     return Samples(torch.cat(xs), _concatenate(conditions), nfe, seconds / max(num, 1))
 
 
@@ -90,17 +92,20 @@ def plugin(group: str, word: str, chosen: Any) -> Any:
         raise UserError(f"{word}={chosen}: {error}") from error
 
 
+def legal_steps(objective: Objective, wanted: int) -> int:
+    """The largest number of solver steps up to ``wanted`` that the objective takes; 1 where it takes none of them."""
+    for steps in range(wanted, 1, -1):
+        with suppress(ValueError):
+            objective.time_grid(steps)
+            return steps
+    return 1
+
+
 def network_dtype(network: Callable[..., Any]) -> torch.dtype | None:
     """The dtype of a network's weights; None where it has none, or casts what it is fed itself (half precision)."""
     parameters = network.parameters() if isinstance(network, torch.nn.Module) else iter(())
     found = next((parameter.dtype for parameter in parameters), None)
     return found if found in (torch.float32, torch.float64) else None
-
-
-def _condition(data: DataModule, draws: Draws, device: torch.device) -> dict[str, Tensor] | None:
-    dataset = data.dataset("train")
-    rows = (draws.uniform("sample condition", (len(draws.index),)).cpu() * len(dataset)).long()
-    return to_device(dataset[rows].get("condition"), device)
 
 
 def _concatenate(conditions: list[dict[str, Tensor] | None]) -> dict[str, Tensor] | None:

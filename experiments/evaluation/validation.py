@@ -10,6 +10,7 @@ import torch.distributed as dist
 
 from datamodules.base import DataModule
 from experiments import chaos
+from experiments.batches import to_device
 from objectives import Draws, Objective
 
 TIMES = tuple((i + 0.5) / 8 for i in range(8))
@@ -56,13 +57,6 @@ def validation_losses(
         dist.all_reduce(on_device := sums.to(device))
         sums = on_device.cpu()
     return (sums / len(dataset)).tolist()
-
-
-def to_device(batch: Any, device: torch.device) -> Any:
-    """A batch (tensors, nested in dicts) on ``device``."""
-    if isinstance(batch, dict):
-        return {name: to_device(value, device) for name, value in batch.items()}
-    return batch.to(device) if isinstance(batch, torch.Tensor) else batch
 
 
 def _set_training(network: Any, mode: bool) -> None:

@@ -25,7 +25,7 @@ Sources = Mapping[str, str | None]
 class Combination:
     """One point of a grid: its values by dotted key, where the file says each, and the grid's name.
 
-    ``around`` marks a point of one factor at a time that may turn out to be the baseline itself.
+    ``around`` marks a point that may turn out to be another one: of one factor at a time, the baseline itself.
     """
 
     values: Values
@@ -40,7 +40,10 @@ Parts = list[Combination]
 
 @dataclass(frozen=True)
 class Block:
-    """One grid as it was written. ``place`` is where it stands in the file: () or ("grids", name)."""
+    """One grid as it was written. ``place`` is where it stands in the file: () or ("grids", name).
+
+    ``alike`` says that cells which turn out to be the same run are one, and no fault.
+    """
 
     name: str = ""
     base: Values = field(default_factory=dict)
@@ -49,6 +52,7 @@ class Block:
     one_at_a_time: Mapping[str, list[Any]] = field(default_factory=dict)
     drawn: Drawn | None = None
     cells: list[Values] = field(default_factory=list)
+    alike: bool = False
     include: list[Condition] = field(default_factory=list)
     exclude: list[Condition] = field(default_factory=list)
     seeds: list[int] = field(default_factory=list)
@@ -109,7 +113,7 @@ class Block:
             points = self._with_samples(points, layers)
         for index, cell in enumerate(self.cells):
             told = {key: self.at("cells", str(index), key) for key in cell}
-            points.append(_joined([base, Combination(cell, told)]))
+            points.append(_joined([base, Combination(cell, told, around=self.alike)]))
         return points
 
     def _axis(self, section: str, key: str, values: Iterable[Any], *, around: bool = False) -> Parts:

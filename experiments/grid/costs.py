@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.config import Config, Plugin, averages
 from experiments.config.checks import meta_backbone
 from experiments.config.plugins import build_cached
-from experiments.flops import network_flops, passes_per_sample
+from experiments.flops import evaluations_per_sample, network_flops, passes
+from experiments.grid.built_on import BuiltOn
 from experiments.grid.planning import Planned
 from experiments.grid.study import Study
+from experiments.pairs.fitting import chosen_solver
 
 Kind = tuple[int, int, int, int]
 """Cells alike in what a step costs them: objective, backbone and data (by identity), and batch size."""
@@ -36,21 +38,35 @@ class Costs:
 
     Time is known from cells that are done or from steps that were measured, ``seconds`` per step by kind. A kind of
     which nothing is known is taken to do as many FLOPs in a second as those of which something is.
+
+    Args:
+        seconds: of a step, by kind.
+        disk: bytes of a run, by backbone.
+        built_on: what cells build on, teachers and flows that make pairs.
+        whole: kinds whose seconds are those of whole cells, so that the making of their pairs is in them.
     """
 
-    def __init__(self, seconds: Mapping[Kind, float], disk: Mapping[str, float] | None = None):
+    def __init__(
+        self,
+        seconds: Mapping[Kind, float],
+        disk: Mapping[str, float] | None = None,
+        *,
+        built_on: BuiltOn | None = None,
+        whole: Collection[Kind] = (),
+    ):
         self._seconds, self._disk = dict(seconds), dict(disk or {})
+        self._built_on, self._whole = built_on or BuiltOn([]), whole
         self._sizes: dict[tuple[int, int, bool], tuple[int, int]] = {}
-        self._passes: dict[tuple[int, int], float] = {}
-        self._kinds: dict[Kind, tuple[float, int]] = {}
-        self._costs: dict[tuple[int, ...], Cost] = {}
+        self._passes: dict[tuple[int, int, int], tuple[float, float]] = {}
+        self._kinds: dict[tuple[int, ...], tuple[float, int]] = {}
+        self._costs: dict[tuple[object, ...], Cost] = {}
+        self._evaluations: dict[tuple[object, ...], int] = {}
         self._rate: float | None = None
 
     def of(self, config: Config) -> Cost:
         """The cost of a cell."""
-        place = tuple(
-            [id(part) for part in (config.objective, config.backbone, config.data, config.trainer, config.ema)]
-        )
+        sections = (config.objective, config.backbone, config.data, config.trainer, config.ema)
+        place = (*map(id, sections), *self._built_on.place(config))
         if place not in self._costs:
             self._costs[place] = self._of(config)
         return self._costs[place]
@@ -61,7 +77,9 @@ class Costs:
         each = self.seconds_per_step(config)
         known = self._disk.get(config.backbone.label)
         size = known if known is not None else disk_bytes(config, parameters)
-        return Cost(flops * steps, None if each is None else each * steps, size)
+        made = self._pairs(config)
+        waiting = 0.0 if self._rate is None or kind_of(config) in self._whole else made / self._rate
+        return Cost(flops * steps + made, None if each is None else each * steps + waiting, size)
 
     def flops_per_step(self, config: Config) -> float:
         """Model FLOPs of one optimiser step: the network's forward passes × batch."""
@@ -82,18 +100,41 @@ class Costs:
 
     def _kind(self, config: Config) -> tuple[float, int]:
         """FLOPs of a step and parameters of the network."""
-        kind = kind_of(config)
+        teacher = self._built_on.teacher(config)
+        kind = (*kind_of(config), id(teacher.backbone) if teacher else 0)
         if kind not in self._kinds:
             objective, spec = build_cached(config.objective), build_cached(config.data).spec
-            place = (id(config.backbone), id(config.data), objective.needs.step)
-            if place not in self._sizes:
-                self._sizes[place] = _size(config.backbone, config.data, objective.needs.step)
-            parameters, flops = self._sizes[place]
-            asked = (id(config.objective), id(config.data))
+            parameters, flops = self._size(config, config.data)
+            trainer = config.trainer
+            rows = trainer.batch_size // (trainer.devices * trainer.nodes * trainer.accumulate)
+            asked = (id(config.objective), id(config.data), rows)
             if asked not in self._passes:
-                self._passes[asked] = passes_per_sample(objective, spec)
-            self._kinds[kind] = self._passes[asked] * flops * config.trainer.batch_size, parameters
+                self._passes[asked] = passes(objective, spec, batch=rows)
+            own, its = self._passes[asked]
+            each = own * flops + its * (self._size(teacher, config.data)[1] if teacher else flops)
+            self._kinds[kind] = each * config.trainer.batch_size, parameters
         return self._kinds[kind]
+
+    def _size(self, config: Config, data: Plugin) -> tuple[int, int]:
+        """Parameters of a run's network, and FLOPs of its forward pass for one sample."""
+        step = build_cached(config.objective).needs.step
+        place = (id(config.backbone), id(data), step)
+        if place not in self._sizes:
+            network = meta_backbone(config.backbone, data, step=step)
+            size = sum(parameter.numel() for parameter in network.parameters())
+            self._sizes[place] = size, network_flops(network)
+        return self._sizes[place]
+
+    def _pairs(self, config: Config) -> float:
+        """FLOPs of making a cell's pairs: its part where several cells are trained on one set."""
+        wanted, flow = config.pairs, self._built_on.flow(config)
+        if wanted is None or flow is None:
+            return 0.0
+        how = (wanted.steps, chosen_solver(wanted, flow), wanted.guidance)
+        place = (id(flow.objective), *how)
+        if place not in self._evaluations:
+            self._evaluations[place] = evaluations_per_sample(build_cached(flow.objective), *how)
+        return self._evaluations[place] * wanted.num * self._size(flow, config.data)[1] / self._built_on.sharing(config)
 
 
 def kind_of(config: Config) -> Kind:
@@ -132,15 +173,10 @@ def costs_of(study: Study, planned: Sequence[Planned], done: set[str], measured:
         if len(sizes) < ALIKE:
             sizes.append(_bytes(study.run(one.cell).path))
     known = {kind: sum(times) / len(times) for kind, times in seconds.items() if times}
-    costs = Costs({**measured, **known}, {name: sum(sizes) / len(sizes) for name, sizes in disk.items()})
+    sizes_of = {name: sum(sizes) / len(sizes) for name, sizes in disk.items()}
+    costs = Costs({**measured, **known}, sizes_of, built_on=BuiltOn(planned), whole=known)
     costs.learn([one.config for one in planned])
     return costs
-
-
-def _size(backbone: Plugin, data: Plugin, step: bool) -> tuple[int, int]:
-    """Parameters of a network, and FLOPs of its forward pass for one sample."""
-    network = meta_backbone(backbone, data, step=step)
-    return sum(parameter.numel() for parameter in network.parameters()), network_flops(network)
 
 
 def _bytes(folder: Path) -> float:

@@ -14,6 +14,7 @@ from experiments.components import build
 from experiments.config import Config
 from experiments.grid.costs import Kind, kind_of
 from objectives import Draws
+from objectives.base import stand_ins
 
 SECONDS = 1.0
 """The steps of a kind go on for so long after the first few."""
@@ -64,11 +65,12 @@ def _steps(config: Config) -> Iterator[None]:
     for step in range(1 << 30):
         rows = torch.arange(step * size, (step + 1) * size) % len(dataset)
         batch = _moved(dict(dataset[rows]), device)
+        draws = Draws(0, step, torch.arange(size, device=device), size)
+        if objective.needs.pairs:
+            draws = draws.given(noise=draws.normal("pair noise", tuple(batch["x"].shape)))  # pairs need not be there
         with half:
-            loss = objective.loss(
-                network, batch["x"], batch.get("condition"), Draws(0, step, torch.arange(size, device=device), size),
-                teacher=network if objective.needs.teacher != "none" else None,
-            )  # fmt: skip
+            parts = stand_ins(objective, network)
+            loss = objective.loss(network, batch["x"], batch.get("condition"), draws, **parts)
         optimizer.zero_grad()
         loss.per_sample.mean().backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)

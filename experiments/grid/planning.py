@@ -12,12 +12,14 @@ from experiments.config import Config, ConfigError, Fault, Raw, parse, read, res
 from experiments.config.many import Resolver
 from experiments.config.schema import PLUGINS
 from experiments.errors import UserError
-from experiments.grid.blocks import Combination
+from experiments.grid.blocks import Block, Combination
+from experiments.grid.contents import changed, contents
 from experiments.grid.language import Grid
 from experiments.grid.layers import Layers
 from experiments.grid.resources import Classes
 from experiments.grid.sources import code_fingerprint
-from experiments.grid.stages import needs
+from experiments.grid.stage_runs import StageRuns, asked
+from experiments.grid.stages import in_turn, needs
 from experiments.grid.study import Cell, Study
 from experiments.grid.values import label, lay, lookup
 from experiments.runs import evaluation_key
@@ -54,29 +56,39 @@ def survey(grid: Grid) -> list[Planned]:
     classes, resolved, naming = Classes(grid, layers, points), _Resolved(grid.base, layers), _Naming(grid, points)
     found: dict[str, Planned] = {}
     members: dict[str, dict[str, Planned]] = {block.name: {} for block in grid.blocks}
+    runs = StageRuns(grid.base, members, _Values().of)
+    places: dict[str, int] = {}
     faults: list[Fault] = []
-    for point in points:
-        try:
-            config, digest = resolved.config(point)
-        except ConfigError as error:
-            faults += error.faults
-            continue
-        cell = resolved.cell(naming.name(point), point, config, digest, classes.of(point))
-        other = found.setdefault(digest, planned := Planned(cell, config, point))
-        if other is not planned and not _joins(grid, other, planned):
-            raise UserError(_same_run(other.cell, cell, point))
-        members[point.block][digest] = other
+    for block in in_turn(grid.blocks):
+        for place, point in enumerate(points):
+            if point.block != block.name:
+                continue
+            try:
+                told = naming.name(point), classes.of(point)
+                planned = resolved.plan(point, *told, runs, None if faults else block)
+            except ConfigError as error:
+                faults += error.faults
+                continue
+            other = found.setdefault(planned.cell.hash, planned)
+            if other is not planned and not _joins(grid, other, planned):
+                raise UserError(_same_run(other.cell, planned.cell, point))
+            members[point.block][planned.cell.hash] = other
+            places.setdefault(planned.cell.hash, place)
     if faults:
         raise ConfigError(faults)
-    return sorted(_staged(grid, list(found.values()), members), key=lambda planned: planned.cell.seed)
+    staged = _staged(grid, list(found.values()), members)
+    return sorted(staged, key=lambda planned: (planned.cell.seed, places[planned.cell.hash]))
 
 
 def prepare(grid: Grid, study: Study) -> None:
     """Bring the study's cells.json in step with the grid."""
     key = plan_key(grid)
-    if study.plan is None or study.plan["key"] != key:
+    if study.plan is None or study.plan["key"] != key or changed(study.plan.get("contents", [])):
+        planned = survey(grid)
         facts = {"name": grid.name, "source": str(grid.source), "base": dict(grid.base.data), "resources": grid.asks()}
-        study.write_plan(plan(grid), key=key, **facts)
+        if held := contents(one.config for one in planned):
+            facts["contents"] = held
+        study.write_plan([one.cell for one in planned], key=key, **facts)
 
 
 def vary_base(grid: Grid, overrides: Sequence[str]) -> Grid:
@@ -116,7 +128,25 @@ class _Resolved:
             return config, config.hash
         return self._resolver.resolve({key: layer.raw for key, layer in self._layers.of(point).items()})
 
-    def cell(self, name: str, point: Combination, config: Config, digest: str, resources: str) -> Cell:
+    def plan(self, point: Combination, name: str, resources: str, runs: StageRuns, block: Block | None) -> Planned:
+        """The cell of a point; without its ``block`` a point that builds on an earlier stage is not told on which run.
+
+        Raises:
+            ConfigError: faults of its configuration, or of what it builds on.
+        """
+        wanted = asked(point, self._layers)
+        known = runs.unknown(point, wanted)
+        config, digest = self.config(known)
+        if wanted and block is not None:
+            known = runs.known(point, wanted, self._planned(name, known, config, digest, resources), block)
+            config, digest = self.config(known)
+        known = runs.placed(known, config, wanted)
+        return self._planned(name, known, config, digest, resources)
+
+    def _planned(self, name: str, point: Combination, config: Config, digest: str, resources: str) -> Planned:
+        return Planned(self._cell(name, point, config, digest, resources), config, point)
+
+    def _cell(self, name: str, point: Combination, config: Config, digest: str, resources: str) -> Cell:
         return Cell(
             name=name,
             hash=digest,

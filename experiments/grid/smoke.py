@@ -11,6 +11,8 @@ from experiments.grid.conditions import seen
 from experiments.grid.language import Grid
 from experiments.grid.layers import Layers
 from experiments.grid.resources import DEFAULT
+from experiments.grid.stage_runs import asked
+from experiments.grid.values import lookup
 
 SUFFIX = "-smoke"
 SETTINGS: Mapping[str, Any] = {
@@ -21,6 +23,8 @@ SETTINGS: Mapping[str, Any] = {
     "evaluation.batch_size": 8,
 }
 """What every cell is cut to, whatever its grid varies."""
+PAIRS = 8
+"""Pairs that are made for a cell that trains on such."""
 
 
 def smoke(grid: Grid) -> Grid:
@@ -28,14 +32,20 @@ def smoke(grid: Grid) -> Grid:
 
     Every cell is trained for two steps and evaluated at the smallest of its step counts with eight samples, in a study
     of its own (NAME-smoke); the file's ``smoke`` section is laid over every cell besides, to make networks small.
-    Cells that are alike after that are one, and all ask for the default resources.
+    Cells that are alike after that are one, and all ask for the default resources. Of a grid whose cells others build
+    on (``teacher: {stage: …}``) all stay, so that each finds its own.
 
     Raises:
         ConfigError: as :meth:`Grid.combinations`.
     """
     layers = Layers(grid.base)
     forced = {**SETTINGS, **grid.smoke}
-    chosen = [_covering(replace(block, seeds=block.seeds[:1]).points(layers)) for block in grid.blocks]
+    firsts = [replace(block, seeds=block.seeds[:1]).points(layers) for block in grid.blocks]
+    built_on = {one.stage for points in firsts for point in points for one in asked(point, layers)}
+    chosen = [
+        points if block.name in built_on else _covering(points)
+        for block, points in zip(grid.blocks, firsts, strict=True)
+    ]
     cut = [[_cut(point, layers, forced) for point in points] for points in chosen]
     everywhere = _everywhere([point for points in cut for point in points])
     base = grid.base.override(everywhere, "--smoke")
@@ -48,9 +58,8 @@ def smoke(grid: Grid) -> Grid:
             told = (*place, str(len(cells)))
             marks |= {(*told, key): mark for key, mark in point.sources.items() if mark is not None}
             cells.append({key: value for key, value in point.values.items() if key not in everywhere})
-        blocks.append(
-            Block(block.name, cells=cells, after={name: [] for name in block.after}, marks=marks, place=block.place)
-        )
+        after = {name: keys if name in built_on else [] for name, keys in block.after.items()}
+        blocks.append(Block(block.name, cells=cells, alike=True, after=after, marks=marks, place=block.place))
     resources = {name: replace(one, match=[]) for name, one in grid.resources.items() if name == DEFAULT}
     name = f"{grid.name}{SUFFIX}"
     return replace(grid, name=name, base=base, blocks=tuple(blocks), resources=resources, smoke={})
@@ -74,6 +83,8 @@ def _cut(point: Combination, layers: Layers, forced: Mapping[str, Any]) -> Combi
     if "evaluation.steps" not in forced:
         steps = seen(layers.settings(point), "evaluation.steps")
         values["evaluation.steps"] = [min(map(int, steps))] if isinstance(steps, list) else steps
+    if "pairs.num" not in forced and lookup(layers.settings(point), "pairs") is not None:
+        values["pairs.num"] = PAIRS
     return replace(point, values={**values, **forced})
 
 

@@ -55,9 +55,7 @@ def needs(block: Block, cells: Mapping[str, Sequence[C]], value: Callable[[C, st
     own = cells[block.name]
     found: list[list[C]] = [[] for _ in own]
     for name, keys in block.after.items():
-        groups: dict[tuple[str, ...], list[C]] = {}
-        for cell in cells[name]:
-            groups.setdefault(tuple(value(cell, key) for key in keys), []).append(cell)
+        groups = agreeing(cells[name], keys, value)
         for place, cell in enumerate(own):
             wanted = tuple(value(cell, key) for key in keys)
             if wanted not in groups:
@@ -66,3 +64,26 @@ def needs(block: Block, cells: Mapping[str, Sequence[C]], value: Callable[[C, st
                 raise ConfigError([Fault((*block.place, "after"), message, block.at("after"))])
             found[place] += groups[wanted]
     return found
+
+
+def agreeing(cells: Sequence[C], keys: Sequence[str], value: Callable[[C, str], str]) -> dict[tuple[str, ...], list[C]]:
+    """The cells that say the same at all keys, by what they say."""
+    groups: dict[tuple[str, ...], list[C]] = {}
+    for cell in cells:
+        groups.setdefault(tuple(value(cell, key) for key in keys), []).append(cell)
+    return groups
+
+
+def in_turn(blocks: Sequence[Block]) -> list[Block]:
+    """The grids, each after those that it waits for; otherwise as they stand in the file."""
+    by_name, found = {block.name: block for block in blocks}, dict[str, Block]()
+
+    def take(block: Block) -> None:
+        for name in block.after:
+            if name not in found:
+                take(by_name[name])
+        found.setdefault(block.name, block)
+
+    for block in blocks:
+        take(block)
+    return list(found.values())

@@ -43,6 +43,8 @@ def label(key: str, value: Any) -> str:
     if isinstance(value, Mapping) and "name" in value:
         arguments = ",".join(label(f".{inner}", item) for inner, item in value.items() if inner != "name")
         return f"{value['name']}({arguments})" if arguments else str(value["name"])
+    if isinstance(value, Mapping) and "stage" in value:
+        return f"{key}={value['stage']}"
     if isinstance(value, str) and "." not in key:
         return value
     return f"{key.rpartition('.')[2]}={value}"

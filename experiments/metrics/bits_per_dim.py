@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 
 from experiments.config.marks import Range
-from experiments.metrics.base import Model, ModelMetric
+from experiments.metrics.base import Measuring, Model, ModelMetric
 from objectives import Draws, Objective
 from objectives.likelihood import bits_per_dimension
 from objectives.solvers import Dopri5
@@ -42,29 +41,29 @@ class BitsPerDim(ModelMetric):
     num: Annotated[int, Range(at_least=2)] = 256
     probes: Annotated[int, Range(at_least=0)] | None = None
 
-    columns: ClassVar[tuple[str, ...]] = ("bits_per_dim", "bits_per_dim_error")
-
     def __post_init__(self) -> None:
         if self.num < 2 or (self.probes is not None and self.probes < 0):
             raise ValueError(f"takes at least 2 rows and 0 probes or more, got num={self.num}, probes={self.probes}")
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return "bits_per_dim", "bits_per_dim_error"
+
     def check(self, objective: Objective) -> None:
         Dopri5().check(objective)
 
-    def __call__(
-        self, model: Model, weights: str, *, seed: int = 0, check: Callable[[int], None] = lambda done: None
-    ) -> dict[str, float]:
-        rows = model.data.dataset("validation")
+    def __call__(self, model: Model, how: Measuring) -> dict[str, float]:
+        rows = model.data.real.dataset("validation")
         batch = rows[torch.arange(min(self.num, len(rows)))]
-        x, cell = batch["x"], model.data.cell
+        x, cell = batch["x"].to(how.dtype), model.data.real.cell
         size = x[0].numel()
         if cell is not None:
-            uniforms = Draws(seed, 0, torch.arange(len(x)), len(x)).uniform("dequantisation", x.shape, x.dtype)
+            uniforms = Draws(how.seed, 0, torch.arange(len(x)), len(x)).uniform("dequantisation", x.shape, x.dtype)
             x = x + cell * (uniforms - 0.5)
         probes = (0 if size <= EXACT else 1) if self.probes is None else self.probes
         try:
             nats = model.log_likelihood(
-                x, batch.get("condition"), weights=weights, probes=probes, seed=seed, check=check
+                x, batch.get("condition"), weights=how.weights, probes=probes, seed=how.seed, check=how.check
             )
         except FloatingPointError:
             return dict.fromkeys(self.columns, math.nan)

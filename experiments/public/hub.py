@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from experiments import weights as weight_files
+from datamodules.checksums import checksum
 from experiments.components import build
 from experiments.config import parse, resolve
 from experiments.errors import UserError
@@ -90,7 +90,7 @@ class Model(nn.Module, PyTorchModelHubMixin, library_name="fewstep", tags=["flow
     def to_run(self, root: Path | str = "runs") -> Run:
         """A run under ``root`` that holds this model, trained to its end: it samples, and training goes on from it."""
         own = {name: tensor.detach().cpu() for name, tensor in self.backbone.state_dict().items()}
-        config = dataclasses.replace(self.run_config, origin=f"fewstep:{weight_files.digest(own)}")
+        config = dataclasses.replace(self.run_config, origin=f"fewstep:{checksum(own)}")
         objective = {name: tensor.detach().cpu() for name, tensor in self.objective.state_dict().items()}
         return finished_run(config, own, own, root=root, facts={"layout": "fewstep"}, objective=objective)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from backbones.pretrained import Found, Layout, LayoutError, to_ours
-from experiments import weights
+from datamodules.checksums import checksum
 from experiments.code import version
 from experiments.config import Config, averages, parse, resolve
 from experiments.config.raw import lay_over
@@ -100,7 +100,7 @@ def _ask(found: Found, overrides: Sequence[str], path: Path | str) -> None:
 def _origin(layout: Layout, theirs: Mapping[str, Tensor], trained: Mapping[str, Tensor] | None) -> str:
     """The layout and the SHA-256 of all tensors that the run is made of."""
     beside = {f"trained/{name}": tensor for name, tensor in (trained or {}).items()}
-    return f"{layout.name}:{weights.digest({**theirs, **beside})}"
+    return f"{layout.name}:{checksum({**theirs, **beside})}"
 
 
 def _config(layout: Layout, found: Found, overrides: Sequence[str], *, origin: str) -> Config:

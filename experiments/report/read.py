@@ -132,7 +132,10 @@ def read(path: Path) -> Study:
 
 
 def call(value: Any) -> str:
-    """A plugin as one writes it: {"name": "shortcut", "k": 0.5} is "shortcut(k=0.5)"."""
+    """A plugin as one writes it, {"name": "shortcut", "k": 0.5} is "shortcut(k=0.5)"; a cell's teacher by its stage."""
+    if isinstance(value, Mapping) and {"name", "hash"} <= value.keys():  # another run: not the same in each seed
+        name = value.get("stage") or Path(value["name"]).name
+        return str(name) if value.get("weights", "ema") == "ema" else f"{name}({value['weights']})"
     if isinstance(value, Mapping):
         rest = ", ".join(f"{key}={call(given)}" for key, given in value.items() if key != "name")
         name = str(value.get("name", ""))

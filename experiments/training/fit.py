@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,15 +16,17 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 
+from datamodules.base import DataError
 from datamodules.order import TrainingOrder
 from experiments import weights
 from experiments.components import Components, build
 from experiments.config import Config
 from experiments.console import Reporter
 from experiments.errors import Interrupted, RunFailed, UserError
-from experiments.evaluation.sampling import draw_samples
-from experiments.evaluation.sheets import sheet
+from experiments.evaluation.sampling import draw_samples, legal_steps
+from experiments.evaluation.sheets import sheet, sheet_caption
 from experiments.evaluation.validation import validation_losses
+from experiments.pairs.prepare import training_data
 from experiments.runs import Run
 from experiments.stopping import Stop
 from experiments.trackers.base import Tracker
@@ -32,6 +35,7 @@ from experiments.trackers.fenced import Fenced
 from experiments.training import callbacks, checkpoints, export, snapshots
 from experiments.training.activations import Activations
 from experiments.training.background import Files
+from experiments.training.built_on import starting_weights, trained_teacher
 from experiments.training.guard import Guard, go_back
 from experiments.training.health import Health
 from experiments.training.laid_out import LaidOutModule
@@ -46,6 +50,7 @@ QUIET = (
 )  # fmt: skip
 """Lightning's warnings that mean nothing here."""
 SHEET = 64  # images on the sheet that trackers get
+UNASKED = 16  # solver steps of that sheet where no evaluation is asked for, or as many of them as the objective takes
 
 
 def fit(
@@ -57,8 +62,13 @@ def fit(
     loss is not finite, a step leaps or memory is exhausted, :class:`UserError` for another architecture's checkpoint.
     """
     torch.manual_seed(run.config.seed)
-    parts = parts or build(run.config, lay_out=_divides(run.config))
-    parts.data.setup()
+    if parts is None:
+        parts = build(run.config, lay_out=_divides(run.config))
+        parts = replace(parts, data=training_data(run.config, parts.data, run.path))
+    try:
+        parts.data.setup()
+    except DataError as error:
+        raise UserError(str(error)) from error
     count = 0
     while True:
         try:
@@ -78,12 +88,15 @@ def _go_on(
     torch.manual_seed(config.seed)
     laid_out = next(parts.backbone.parameters()).is_meta
     kind = LaidOutModule if laid_out else TrainingModule
-    module = kind(config, parts.objective, parts.backbone, parts.data.augment)
+    trained = trained_teacher(run, lay_out=laid_out)
+    module = kind(config, parts.objective, parts.backbone, parts.data.augment, trained)
     found = checkpoints.newest(run.checkpoints, whole=not laid_out)
     for notice in found.notices:
         reporter.notice(notice)
     if found.path:
         module.restore(found.state, str(found.path))
+    elif (weights := starting_weights(run, whole=not laid_out)) is not None:
+        module.begin(weights)
     elif config.origin is not None:
         raise UserError(
             f"{run.path} has no checkpoint to go on from, and its origin says that its first weights are those of a "
@@ -116,6 +129,8 @@ def _train(
         trainer.fit(module, train_dataloaders=loader)
     except torch.OutOfMemoryError as error:
         raise RunFailed(f"Out of memory on the device: {error}") from error
+    except DataError as error:
+        raise RunFailed(str(error), "data") from error
     finally:
         reporter.end()
         for tracker in trackers:
@@ -216,11 +231,12 @@ def _callbacks(run: Run, parts: Components, trackers: list[Tracker], stop: Stop,
 
     def pixels(module: TrainingModule, check: callbacks.Check) -> Any:
         network = module.emas[0] if len(module.emas) else module.backbone
-        steps = max(config.evaluation.steps, default=16)
+        steps = max(config.evaluation.steps, default=legal_steps(module.objective, UNASKED))
         drawn = draw_samples(
             module.objective, network, parts.data, steps=steps, num=SHEET, device=module.device, check=check
         )
-        return sheet(parts.data, drawn.x)
+        caption = sheet_caption(steps, "ema" if len(module.emas) else "raw")
+        return sheet(parts.data, drawn.x, condition=drawn.condition, caption=caption)
 
     ranks = Ranks(run, stop)
     return [

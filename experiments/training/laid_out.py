@@ -23,6 +23,7 @@ class LaidOutModule(TrainingModule):
     """
 
     _state: Mapping[str, Any] | None = None
+    _start: Mapping[str, Tensor | Pieces] | None = None
 
     def configure_model(self) -> None:
         """Divide the backbone and its averages; their rows are initial values, or a checkpoint's."""
@@ -33,12 +34,25 @@ class LaidOutModule(TrainingModule):
         assert self.device_mesh is not None
         assert isinstance(self.backbone, Backbone)
         state, self._state = self._state, None
-        self._fill(self.backbone, state["backbone"] if state else _Initial(self.backbone, self.config.seed))
+        initial = _Initial(self.backbone, self.config.seed, self._start or {})
+        self._fill(self.backbone, state["backbone"] if state else initial)
+        self._start = None
         for i, ema in enumerate(self.emas):
             assert isinstance(ema, EMA)
             self._fill(ema.network, state["emas"][i] if state else dict(self.backbone.named_parameters()))
+        self._fill_teachers(state)
         if self._optimizer_state is not None:
             self._optimizer_state = _divided(self._optimizer_state, self.device_mesh["data_parallel"])
+
+    def _fill_teachers(self, state: Mapping[str, Any] | None) -> None:
+        """The trained network's weights, and the student's of a former phase (its own until there is one)."""
+        teachers, kept = self.teachers, (state or {}).get("teacher") or {}
+        if teachers.former is not None:
+            former = kept.get("weights") or dict(self.backbone.named_parameters())
+            self._fill(teachers.former.network, former)
+        if teachers.trained is not None and teachers.trained.weights is not None:
+            self._fill(teachers.trained.network, teachers.trained.weights)
+            teachers.trained.weights = None
 
     @torch.no_grad()
     def _fill(self, network: nn.Module, values: Any) -> None:
@@ -49,17 +63,26 @@ class LaidOutModule(TrainingModule):
     def restore(self, state: Mapping[str, Any], source: str) -> None:
         """Go on from a checkpoint, of whose weights names and shapes alone are looked at for now."""
         self._state = state
-        outlines = {"backbone": _outline(state["backbone"]), "emas": [_outline(weights) for weights in state["emas"]]}
+        outlines: dict[str, Any] = {"backbone": _outline(state["backbone"])}
+        outlines["emas"] = [_outline(weights) for weights in state["emas"]]
+        if state.get("teacher"):
+            outlines["teacher"] = {**state["teacher"], "weights": _outline(state["teacher"]["weights"])}
         super().restore({**state, **outlines}, source)
+
+    def begin(self, weights: Mapping[str, Any]) -> None:
+        """As :meth:`TrainingModule.begin`, of rows that are read when the network is divided."""
+        self._start = weights
 
 
 class _Initial:
-    """The initial values of a backbone's parameters by name, made when they are asked for."""
+    """The initial values of a backbone's parameters by name, made when they are asked for; some are given."""
 
-    def __init__(self, backbone: Backbone, seed: int):
-        self.backbone, self.seed = backbone, seed
+    def __init__(self, backbone: Backbone, seed: int, given: Mapping[str, Tensor | Pieces]):
+        self.backbone, self.seed, self.given = backbone, seed, given
 
-    def __getitem__(self, name: str) -> Tensor:
+    def __getitem__(self, name: str) -> Tensor | Pieces:
+        if name in self.given:
+            return self.given[name]
         return self.backbone.initial_value(name, self.seed)
 
 

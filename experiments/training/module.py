@@ -18,6 +18,7 @@ from experiments.errors import UserError
 from experiments.training.blocks import blocks, recompute
 from experiments.training.checkpoints import mismatches
 from experiments.training.ema import EMA, averages
+from experiments.training.frozen import Frozen, Teachers
 from experiments.training.precision import BATCH, WEIGHTS
 from experiments.training.schedules import Schedule
 from experiments.training.sharding import average_gradients, clip, divide, divided_like, local, norm
@@ -28,10 +29,18 @@ from objectives import Draws, Objective
 
 
 class TrainingModule(LightningModule):
-    """Trains ``backbone`` by ``objective``; keeps its EMAs; gives and takes the state of a checkpoint."""
+    """Trains ``backbone`` by ``objective``; keeps its EMAs; gives and takes the state of a checkpoint.
+
+    ``trained`` is the network of the run that teaches, where the objective asks for one.
+    """
 
     def __init__(
-        self, config: Config, objective: Objective, backbone: nn.Module, augment: Callable[..., dict[str, Any]]
+        self,
+        config: Config,
+        objective: Objective,
+        backbone: nn.Module,
+        augment: Callable[..., dict[str, Any]],
+        trained: Frozen | None = None,
     ):
         super().__init__()
         precision = config.trainer.precision
@@ -39,7 +48,7 @@ class TrainingModule(LightningModule):
         self.config, self.augment, self._batch_dtype = config, augment, BATCH.get(precision, torch.float32)
         self.objective, self.backbone = objective, backbone
         self.emas = nn.ModuleList(averages(backbone, config.ema))
-        self.teacher = self.emas[0] if objective.needs.teacher == "ema" else None
+        self.teachers = Teachers(objective, backbone, trained)
         self.schedule: Schedule = config.schedule.build()
         self.first_step = 0
         self.window: list[dict[str, Tensor]] = []
@@ -62,12 +71,13 @@ class TrainingModule(LightningModule):
             super().__setattr__(name, value)
 
     def compile_networks(self, **options: Any) -> None:
-        """``torch.compile`` for the backbone, and for its average where that is a teacher; names stay as they are.
+        """``torch.compile`` for the backbone, and for all that teach it; names stay as they are.
 
         Under FSDP2 it is block by block, since between blocks weights are gathered.
         """
-        networks = [self.backbone, *([self.teacher.network] if isinstance(self.teacher, EMA) else [])]
-        for network in networks:
+        needs, average = self.objective.needs, self.average
+        asked = [average.network] if average is not None and (needs.average or needs.teacher == "ema") else []
+        for network in (self.backbone, *asked, *self.teachers.networks):
             if self.config.trainer.strategy == "fsdp":
                 for block in blocks(network):
                     block.forward = torch.compile(block.forward, **options)
@@ -75,12 +85,20 @@ class TrainingModule(LightningModule):
                 network.compile(**options)
 
     def configure_model(self) -> None:
-        """Under FSDP2: divide the backbone and its averages, which hold what a checkpoint held by now."""
+        """Under FSDP2: divide the backbone, its averages and teachers, which hold what a checkpoint held by now."""
         if isinstance(self.trainer.strategy, ModelParallelStrategy) and not self._divided:
             assert self.device_mesh is not None
-            for network in (self.backbone, *(ema.network for ema in self.emas if isinstance(ema, EMA))):
+            averaged = (ema.network for ema in self.emas if isinstance(ema, EMA))
+            for network in (self.backbone, *averaged, *self.teachers.networks):
                 divide(network, self.device_mesh["data_parallel"])
             self._divided = True
+
+    @property
+    def average(self) -> EMA | None:
+        """The first average, which may teach."""
+        first = self.emas[0] if len(self.emas) else None
+        assert first is None or isinstance(first, EMA)
+        return first
 
     @property
     def step(self) -> int:
@@ -98,13 +116,16 @@ class TrainingModule(LightningModule):
         if self.objective.needs.pairs:
             draws = draws.given(noise=batch["noise"].to(self._batch_dtype))
         progress = self.step / self.config.trainer.max_steps
-        loss = self.objective.loss(
-            self.backbone, batch["x"], batch.get("condition"), draws, teacher=self.teacher, progress=progress
-        )
+        asked = self.teachers.at(progress, self.backbone, self.average)
+        loss = self.objective.loss(self.backbone, batch["x"], batch.get("condition"), draws, progress=progress, **asked)
         mean = loss.per_sample.mean()
         told = tables(loss) if self.config.trainer.health else {}
         self.window.append({"loss": mean.detach(), **loss.logs, **told})
         return mean
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Lightning's; a batch for the CPU is there already, and Lightning would look through it for nothing."""
+        return batch if device.type == "cpu" else super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def _draws(self, batch_idx: int) -> Draws:
         """The randomness of this micro-batch, by the positions of its rows in the global batch."""
@@ -179,6 +200,7 @@ class TrainingModule(LightningModule):
             "owed": self.owed,
             "roll_backs": self.roll_backs,
             "spikes": self.spikes.recent if self.spikes else None,
+            **self.teachers.checkpoint(),
         }
 
     def ranked(self) -> dict[str, Any]:
@@ -198,6 +220,13 @@ class TrainingModule(LightningModule):
             window = windows[self.global_rank]
         self.window = [{name: value.to(self.device) for name, value in entry.items()} for entry in window]
 
+    def begin(self, weights: Mapping[str, Any]) -> None:
+        """Begin with another network's weights, averages included; what it has not keeps its initial values."""
+        self.backbone.load_state_dict({**self.backbone.state_dict(), **weights})
+        for ema in self.emas:
+            assert isinstance(ema, EMA)
+            ema.network.load_state_dict(self.backbone.state_dict())
+
     def restore(self, state: Mapping[str, Any], source: str) -> None:
         """Go on from a checkpoint; a :class:`UserError` that lists the differences if it is another network's."""
         check_fits(self.backbone, self.objective, len(self.emas), state, source)
@@ -206,6 +235,7 @@ class TrainingModule(LightningModule):
         for ema, weights in zip(self.emas, state["emas"], strict=True):
             assert isinstance(ema, EMA)
             ema.network.load_state_dict(weights)
+        self.teachers.restore(state)
         self.first_step, self._optimizer_state = state["step"], state["optimizer"]
         self.owed = list(state.get("owed", []))
         self.roll_backs = state.get("roll_backs", 0)

@@ -33,7 +33,7 @@ def by_time(losses: Tensor, times: Tensor) -> Tensor:
     Args:
         losses, times: (B,), times within [0, 1].
     """
-    return _table(losses, (times * TIMES).long().clamp(0, TIMES - 1), TIMES)
+    return table(losses, (times * TIMES).long().clamp(0, TIMES - 1), TIMES)
 
 
 def by_step(losses: Tensor, steps: Tensor) -> Tensor:
@@ -42,11 +42,22 @@ def by_step(losses: Tensor, steps: Tensor) -> Tensor:
     Args:
         losses, steps: (B,), steps within [0, 1].
     """
+    return table(losses, levels(steps), LEVELS + 2)
+
+
+def levels(steps: Tensor) -> Tensor:
+    """(B,) the bins of step lengths (B,)."""
     level = (-torch.log2(steps.clamp(min=2.0**-LEVELS))).round().long().clamp(0, LEVELS)
-    return _table(losses, torch.where(steps > 0, level, LEVELS + 1), LEVELS + 2)
+    return torch.where(steps > 0, level, LEVELS + 1)
 
 
-def _table(losses: Tensor, bins: Tensor, count: int) -> Tensor:
+def length(level: int) -> float:
+    """The length that a bin of step lengths stands for."""
+    return 2.0**-level if level <= LEVELS else 0.0
+
+
+def table(losses: Tensor, bins: Tensor, count: int) -> Tensor:
+    """(2, count): the share of the batch in each of so many bins (B,), and its losses' part of the batch's mean."""
     member = bins[:, None] == torch.arange(count, device=bins.device)  # a sum over rows has an order, index_add none
     both = torch.stack((torch.ones_like(losses), losses))[:, :, None]
     return torch.where(member, both, torch.zeros_like(both)).sum(1) / len(losses)
@@ -67,4 +78,4 @@ def read(name: str, mean: Sequence[float]) -> dict[str, float]:
 def _bin(name: str, i: int) -> str:
     if name == BY_TIME:
         return f"loss_t{i}"
-    return f"loss_step_{2.0**-i if i <= LEVELS else 0:g}"
+    return f"loss_step_{length(i):g}"

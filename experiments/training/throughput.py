@@ -37,8 +37,14 @@ class Throughput:
         limit = peak(self.module.device, config.trainer.precision)
         if limit is None:
             return None
-        needed = flops_per_sample(self.module.objective, config.backbone, self.module.backbone.spec)  # pyright: ignore[reportArgumentType]
-        return needed * config.trainer.batch_size / (limit * self.module.trainer.world_size)
+        devices = self.module.trainer.world_size
+        needed = flops_per_sample(
+            self.module.objective,
+            config.backbone,
+            self.module.backbone.spec,  # pyright: ignore[reportArgumentType]
+            batch=config.trainer.batch_size // (devices * config.trainer.accumulate),
+        )
+        return needed * config.trainer.batch_size / (limit * devices)
 
     def numbers(self, rate: float) -> dict[str, float]:
         """``images_per_second``, ``flops_utilisation`` (where the device's peak is known), ``memory_gib``.

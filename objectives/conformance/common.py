@@ -41,7 +41,9 @@ def uniformity(uniforms: Tensor, bins: int) -> float:
 
 
 def zero_mean(values: Tensor) -> float:
-    """p-value of Hotelling's test that (N, J) independent rows have mean zero."""
+    """p-value of Hotelling's test that (N, J) independent rows have mean zero; 1 where they are but rounding."""
+    if float(values.abs().max()) < 1e-9:
+        return 1.0
     n, mean = len(values), values.mean(0)
     statistic = n * mean @ torch.linalg.pinv(torch.cov(values.T), hermitian=True) @ mean
     return float(stats.chi2.sf(float(statistic), values.shape[1]))

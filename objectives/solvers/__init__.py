@@ -1,6 +1,7 @@
 """Solvers of a path's ODE, and two of its SDE, one per file."""
 
 from objectives.solvers.base import Solver
+from objectives.solvers.consistency import Consistency
 from objectives.solvers.ddim import DDIM
 from objectives.solvers.dopri5 import Dopri5
 from objectives.solvers.dpmpp_2m import DPMPP2M
@@ -12,7 +13,8 @@ from objectives.solvers.midpoint import Midpoint
 from objectives.solvers.rk4 import RK4
 
 SOLVERS: dict[str, type[Solver]] = {
-    solver.name: solver for solver in (Euler, DDIM, Heun, Midpoint, RK4, DPMPP2M, Dopri5, EulerMaruyama, EDMStochastic)
+    solver.name: solver
+    for solver in (Euler, DDIM, Heun, Midpoint, RK4, DPMPP2M, Dopri5, EulerMaruyama, EDMStochastic, Consistency)
 }
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "DPMPP2M",
     "RK4",
     "SOLVERS",
+    "Consistency",
     "Dopri5",
     "EDMStochastic",
     "Euler",

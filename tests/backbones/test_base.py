@@ -5,10 +5,33 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import backbones
+
+
+def steps(batch: int, size: float = 0.25) -> torch.Tensor:
+    return torch.full((batch,), size)
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_a_flow_network_that_is_given_a_step_embedding_begins_as_itself(case: Any, opened: bool, no_grad: None) -> None:
+    """Nothing but the step embedding is new, and the output is the same to the bit, whatever d is."""
+    z, t, condition = case.inputs()
+    flow, fine_tuned = case.build(opened=opened), case.build(step=True, seed=4)
+    found = fine_tuned.load_state_dict(flow.state_dict(), strict=False)
+    assert found.unexpected_keys == []
+    new = [name for name, _ in fine_tuned.named_parameters() if name.startswith("step_embedder.")]
+    assert found.missing_keys == new
+    assert len(new) == 4
+    expected = flow(z, t, condition)
+    for d in (0.0, 1 / 65536, 1 / 128, 1 / 3, 0.5, 0.995, 1.0):
+        assert torch.equal(fine_tuned(z, t, condition, steps(len(z), d)), expected)
+    for dtype in (torch.float64, torch.bfloat16):
+        wide, narrow = fine_tuned.to(dtype), flow.to(dtype)
+        assert torch.equal(wide(z.to(dtype), t, condition, steps(len(z))), narrow(z.to(dtype), t, condition))
 
 
 def test_output_has_the_dtype_of_z(case: Any, no_grad: None) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib.metadata
+import runpy
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from experiments.config import parse, resolve
+from experiments.registry import entries
 from experiments.runs import Run
 
 SMALL: dict[str, Any] = {
@@ -38,3 +41,16 @@ def small_run() -> Callable[..., Run]:
 def make_run(tmp_path: Path, small_run: Callable[..., Run]) -> Callable[..., Run]:
     """The same in a folder of the test's own."""
     return lambda root="runs", **overrides: small_run(tmp_path / root, **overrides)
+
+
+@pytest.fixture
+def taught(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The tests' own plugins are installed: objectives that learn from a trained network (frozen, averaged, phased) and
+    data in a file (filed)."""
+    folder = Path(__file__).with_name("taught")
+    install = runpy.run_path(str(folder / "install_taught.py"))["points"]
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr("importlib.metadata.entry_points", install(importlib.metadata.entry_points))
+    entries.cache_clear()
+    yield
+    entries.cache_clear()

@@ -10,7 +10,7 @@ import pytest
 from experiments.bench.solvers import THEORY, TOLERANCES, WEAK, _told, paths
 from objectives import FlowMatching
 from objectives.convergence import strong
-from objectives.solvers import SOLVERS, Dopri5, EDMStochastic, Euler
+from objectives.solvers import SOLVERS, Consistency, Dopri5, EDMStochastic, Euler
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "solvers.md").read_text()
 ROWS = {
@@ -21,7 +21,7 @@ ROWS = {
 
 
 def test_every_solver_is_measured_on_every_path() -> None:
-    assert {type(solver) for solver in (*THEORY, *WEAK)} | {Dopri5, EDMStochastic} == set(SOLVERS.values())
+    assert {type(solver) for solver in (*THEORY, *WEAK)} | {Dopri5, EDMStochastic, Consistency} == set(SOLVERS.values())
     assert ROWS["solver"] == ["order", *paths()]
     for solver, order in THEORY.items():
         theory, *found = ROWS[solver.name]

@@ -15,7 +15,7 @@ from datamodules.digits import Digits
 from datamodules.mnist import MNIST
 from datamodules.spec import DataSpec
 from experiments.config import ConfigError, parse, resolve
-from experiments.metrics import BitsPerDim
+from experiments.metrics import BitsPerDim, Measuring
 from objectives import Draws, FlowMatching, Shortcut
 from objectives.likelihood import log_likelihood
 from objectives.oracle import GaussianMixture
@@ -63,11 +63,11 @@ class Gaussian(DataModule):
 
 def test_of_a_gaussian_it_is_the_closed_form_with_the_spread_of_the_rows() -> None:
     data = Gaussian(2)
-    found = BitsPerDim(num=300)(data.model(), "ema", seed=5)
+    found = BitsPerDim(num=300)(data.model(), Measuring("ema", 5))
     exact = -data.oracle.log_prob(data.x[:300].float().double()) / 2 / math.log(2)
     assert found["bits_per_dim"] == pytest.approx(float(exact.mean()), abs=1e-3)
     assert found["bits_per_dim_error"] == pytest.approx(float(exact.std()) / math.sqrt(300), rel=1e-2)
-    assert list(found) == list(BitsPerDim.columns)
+    assert list(found) == list(BitsPerDim().columns)
     # Of the law itself: the entropy, within four of the errors that it states.
     entropy = 0.5 * math.log2(2 * math.pi * math.e * 0.5**2)
     assert abs(found["bits_per_dim"] - entropy) < 4 * found["bits_per_dim_error"]
@@ -76,13 +76,13 @@ def test_of_a_gaussian_it_is_the_closed_form_with_the_spread_of_the_rows() -> No
 def test_the_divergence_is_exact_for_few_elements_and_estimated_for_many() -> None:
     for size, probes in ((2, 0), (16, 0), (17, 1)):
         data = Gaussian(size, rows=40)
-        found = BitsPerDim(num=40)(data.model(), "raw", seed=9)
+        found = BitsPerDim(num=40)(data.model(), Measuring("raw", 9))
         assert (data.seen["probes"], data.seen["weights"], data.seen["seed"]) == (probes, "raw", 9)
         exact = -data.oracle.log_prob(data.x.float().double()) / size / math.log(2)
         # An isotropic Gaussian's divergence is a number times the identity, so that the estimate is exact too.
         assert found["bits_per_dim"] == pytest.approx(float(exact.mean()), abs=1e-3)
     data = Gaussian(2, rows=40)
-    BitsPerDim(num=40, probes=3)(data.model(), "raw")
+    BitsPerDim(num=40, probes=3)(data.model(), Measuring("raw"))
     assert data.seen["probes"] == 3
 
 
@@ -90,14 +90,14 @@ def test_rounded_values_are_dequantised_and_cost_their_entropy() -> None:
     """With cells far smaller than the law is wide: entropy of the density less log2 of a cell, for each element."""
     cell = 1 / 32
     data = Gaussian(8, cell=cell)
-    found = BitsPerDim(num=400)(data.model(), "ema", seed=1)
+    found = BitsPerDim(num=400)(data.model(), Measuring(seed=1))
     moved = data.seen["x"] - data.x
     assert float(moved.abs().max()) <= cell / 2 + 1e-6
     assert float(moved.std()) == pytest.approx(cell / math.sqrt(12), rel=0.05)
     entropy = 0.5 * math.log2(2 * math.pi * math.e * 0.5**2) - math.log2(cell)
     assert abs(found["bits_per_dim"] - entropy) < 4 * found["bits_per_dim_error"] < 0.2
-    assert BitsPerDim(num=400)(data.model(), "ema", seed=1) == found
-    assert BitsPerDim(num=400)(data.model(), "ema", seed=2) != found
+    assert BitsPerDim(num=400)(data.model(), Measuring(seed=1)) == found
+    assert BitsPerDim(num=400)(data.model(), Measuring(seed=2)) != found
 
 
 def test_the_cells_of_the_image_sets_are_as_wide_as_their_steps() -> None:
@@ -110,9 +110,9 @@ def test_the_cells_of_the_image_sets_are_as_wide_as_their_steps() -> None:
 def test_what_is_not_finite_is_no_number_and_a_stop_goes_through() -> None:
     data = Gaussian(2)
     broken = SimpleNamespace(data=data, log_likelihood=raising(FloatingPointError("dopri5 cannot go on")))
-    assert all(math.isnan(value) for value in BitsPerDim()(broken, "ema").values())
+    assert all(math.isnan(value) for value in BitsPerDim()(broken, Measuring()).values())
     with pytest.raises(KeyboardInterrupt):
-        BitsPerDim()(data.model(), "ema", check=raising(KeyboardInterrupt()))
+        BitsPerDim()(data.model(), Measuring(check=raising(KeyboardInterrupt())))
 
 
 def raising(error: BaseException) -> Any:

@@ -18,7 +18,7 @@ def refused(*overrides: str, file: Path | None = None) -> str:
 BAD = [
     (["objective=shortcutt"], ["objective", "no objective is called 'shortcutt'", "did you mean 'shortcut'"]),
     (["backbone=DiT-S/3"], ["backbone", "DiT-S/2"]),
-    (["data=cifar"], ["data", "digits, mnist, points"]),
+    (["data=cifar"], ["data", "digits, mnist, "]),
     (["optimizer=adam"], ["optimizer", "did you mean 'adamw'"]),
     (["schedule=cosin"], ["schedule", "did you mean 'cosine'"]),
     (["trainr.max_steps=1"], ["trainr", "did you mean 'trainer'"]),
@@ -67,6 +67,15 @@ BAD = [
     ),
     (["objective=shortcut", "trainer.batch_size=66"], ["trainer.batch_size", "multiples of 4", "64 or 68"]),
     (["objective=shortcut", "trainer.batch_size=8", "trainer.devices=4"], ["multiples of 4", "2 each", "nearest: 16"]),
+    (
+        ["objective=shortcut", "objective.guidance=2", "data=points", "backbone=mlp"],
+        ["data", "needs a condition", "points has none"],
+    ),
+    (
+        ["objective=shortcut", "objective.guidance=2", "objective.flow.condition_drop=0"],
+        ["objective", "condition_drop between 0 and 1, got 0"],
+    ),
+    (["objective=shortcut", "objective.clip=1"], ["objective", "more than 1, the noise's scale"]),
     (["backbone=dit", "backbone.patch=3"], ["backbone", "digits (1, 8, 8)", "patch"]),
     (["backbone=uvit", "backbone.patch=3"], ["backbone"]),
     (["backbone=mmdit", "backbone.patch=5"], ["backbone", "patch"]),

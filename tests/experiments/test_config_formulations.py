@@ -65,7 +65,7 @@ def test_an_option_added_later_left_the_runs_before_it_what_they_were() -> None:
         (["objective.weighting=density_weight(mode(-1))"], ["objective.weighting", "finite"]),
         (["objective.coupling=minibatch_ot(48)"], ["trainer.batch_size", "multiples of 48", "48 or 96"]),
         (["objective.coupling=class_aware_ot", "data=points"], ["data", "needs class labels"]),
-        (["objective.coupling=given_pairs"], ["data", "samples with their own noise"]),
+        (["objective.coupling=given_pairs"], ["pairs", "samples with their own noise"]),
         (["objective=shortcut", "objective.flow.weighting=min_snr"], ["objective", "takes no weighting"]),
     ],
 )

@@ -63,6 +63,14 @@ def test_an_option_of_a_nested_plugin_is_laid_over_its_default() -> None:
     assert found.objective.arguments["flow"]["time"] == {"name": "uniform"}
 
 
+def test_an_option_further_down_is_laid_over_what_stands_there() -> None:
+    flow = config("objective=scm", "objective.flow.path.sigma_data=0.75").objective.arguments["flow"]
+    assert flow["path"] == {"name": "trig", "sigma_data": 0.75, "sigma_max": 80.0}
+    assert flow["head"] == {"name": "trig"}
+    preset = config("objective=rf/lognorm(0.5,1)", "objective.time.s=2").objective.arguments
+    assert preset["time"] == {"name": "lognorm", "m": 0.5, "s": 2.0}
+
+
 @pytest.mark.parametrize(
     "override",
     [
@@ -200,7 +208,7 @@ def test_every_plugin_with_defaults_resolves_and_reads_back() -> None:
         (3, "expected an objective"),
         ({"k": 1}, "which objective?"),
         ({"name": ["rf"]}, "which objective?"),
-        ("shortcut(1,2,3,4,5,6,7)", "takes 6 arguments"),
+        ("shortcut(1,2,3,4,5,6,7,8,9)", "takes 8 arguments"),
         ("shortcut(rf, flow=rf)", "twice"),
         ("shortcut(kk=1)", "no such option of shortcut 'kk'; did you mean 'k'?"),
         ("shortcut(k=0.5, 3)", "follows one with a name"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from experiments.config import parse, resolve
-from experiments.flops import flops_per_sample, forward_flops, named_peak
+from experiments.flops import flops_per_sample, forward_flops, named_peak, passes_per_sample
+from objectives import ConsistencyDistillation, LiveReflow, Objective, ProgressiveDistillation, Reflow
 
 
 @pytest.mark.parametrize(("name", "published"), [("DiT-S/2", 6.06), ("DiT-B/4", 5.56), ("DiT-XL/2", 118.64)])
@@ -22,6 +23,33 @@ def test_a_gradient_costs_three_passes_and_a_target_one_each(objective: str, pas
     built, spec = config.objective.build(), config.data.build().spec
     once = forward_flops(config.backbone, spec, step=built.needs.step)
     assert flops_per_sample(built, config.backbone, spec) == pytest.approx(passes * once)
+
+
+@pytest.mark.parametrize(
+    ("objective", "passes"),
+    [
+        (ConsistencyDistillation(), 5),
+        (ConsistencyDistillation(guidance=2), 6),
+        (ProgressiveDistillation(), 5),
+        (ProgressiveDistillation(guidance=2), 5 + 2 / 7),  # one of seven phases is guided
+        (Reflow(), 3),
+        (LiveReflow(), 4),
+        (LiveReflow(k=0.25, steps=4, guidance=2), 5),
+    ],
+    ids=["consistency", "consistency, guided", "progressive", "progressive, guided", "reflow", "live", "live, guided"],
+)
+def test_what_learns_from_a_flow_counts_its_teachers_and_its_pairs(objective: Objective, passes: float) -> None:
+    spec = resolve(parse({"data": "digits"})).data.build().spec
+    assert passes_per_sample(objective, spec) == pytest.approx(passes)
+
+
+@pytest.mark.parametrize(("batch", "null"), [(64, 3), (28, 1), (4, 1)])
+def test_guided_null_rows_count_by_the_batch(batch: int, null: int) -> None:
+    """Of 16, 7 and 1 teacher's rows, 3, 1 and 1 at most take the step 2/M, and are asked for the null condition too."""
+    config = resolve(parse({"objective": {"name": "shortcut", "guidance": 2, "bias": 0}, "data": "digits"}))
+    built, spec = config.objective.build(), config.data.build().spec
+    found = passes_per_sample(built, spec, batch=batch)
+    assert found == pytest.approx(3 + 2 * (batch / 4 + null) / batch)
 
 
 @pytest.mark.parametrize(

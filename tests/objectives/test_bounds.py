@@ -7,7 +7,18 @@ import math
 import pytest
 import torch
 
-from objectives import Draws, FlowMatching, Guidance, Shortcut, formulation, sample
+from objectives import (
+    ConsistencyDistillation,
+    Draws,
+    FlowMatching,
+    Guidance,
+    LiveReflow,
+    ProgressiveDistillation,
+    Reflow,
+    Shortcut,
+    formulation,
+    sample,
+)
 from objectives.couplings import ClassAwareOT, MinibatchOT
 from objectives.densities import Beta, LogitNormal, Mixture, Mode, Shifted, TimeDensity
 from objectives.heads import EDMPreconditioned
@@ -66,6 +77,14 @@ RANGES = {
     "shortcut's M": (lambda v: Shortcut(M=v, bias=0), (2, 2**16), (1, 3, 2**17)),
     "shortcut's k": (lambda v: Shortcut(k=v), (0.5, 0.01), (0, 0.51, 1, NAN)),
     "shortcut's bias": (lambda v: Shortcut(bias=v), (0, 1), (-0.1, 1.1, NAN)),
+    "progressive_distillation's M": (lambda v: ProgressiveDistillation(M=v), (2, 2**16), (1, 3, 2**17)),
+    "progressive_distillation's w": (lambda v: ProgressiveDistillation(guidance=v), (-2, 0, 1e300), (INF, NAN)),
+    "consistency_distillation's M": (lambda v: ConsistencyDistillation(M=v), (2, 3, 2**16), (1, 2**16 + 1)),
+    "consistency_distillation's w": (lambda v: ConsistencyDistillation(guidance=v), (-2, 0, 1e300), (INF, NAN)),
+    "live_reflow's k": (lambda v: LiveReflow(k=v), (0.5, 1 / 64), (0, 0.51, 1, 1 / 65, NAN)),
+    "live_reflow's steps": (lambda v: LiveReflow(steps=v), (1, 2**16), (0, 2**16 + 1)),
+    "live_reflow's M": (lambda v: LiveReflow(M=v), (2, 2**16), (1, 2**16 + 1)),
+    "live_reflow's w": (lambda v: LiveReflow(guidance=v), (-2, 0, 1e300), (INF, NAN)),
     "a draw's step": (lambda v: Draws(0, v, ROWS), (0, 2**32 - 1), (-1, 2**32)),
     "the dimensions of bits": (lambda v: bits_per_dimension(torch.zeros(1), v), (1, 10**6), (0, -1)),
     "the width of bits": (lambda v: bits_per_dimension(torch.zeros(1), 2, bin_width=v), (TINY, 1e300), (0, INF, NAN)),
@@ -147,6 +166,10 @@ def test_draws_want_a_row_of_whole_numbers_and_whole_groups():
         lambda: FlowMatching(time=Mixture(share=0.3)),
         lambda: FlowMatching(weighting=DensityWeight()),
         Shortcut,
+        ConsistencyDistillation,
+        ProgressiveDistillation,
+        Reflow,
+        LiveReflow,
     ],
 )
 def test_objectives_are_built_under_any_default_device(make):

@@ -12,7 +12,7 @@ from scipy import stats
 
 from objectives import FlowMatching, formulation
 from objectives.conformance import DensityConformance
-from objectives.densities import Beta, CosMap, LogitNormal, Mixture, Mode, Shifted, TimeDensity, Uniform
+from objectives.densities import Beta, CosMap, LogitNormal, Mixture, Mode, Shifted, TanNormal, TimeDensity, Uniform
 
 U = torch.linspace(0.001, 0.999, 999, dtype=torch.float64)
 parameters = st.floats(0.2, 20)
@@ -21,6 +21,11 @@ parameters = st.floats(0.2, 20)
 class TestShifted(DensityConformance):
     def densities(self):
         return st.builds(Shifted, st.floats(0.2, 5), st.sampled_from((LogitNormal(), Uniform(), CosMap(), Mode(1.0))))
+
+
+class TestTanNormal(DensityConformance):
+    def densities(self):
+        return st.builds(TanNormal, st.floats(-2, 2), st.floats(0.1, 3))
 
 
 class TestBeta(DensityConformance):
@@ -43,6 +48,15 @@ def test_beta_is_scipys(alpha, beta):
     torch.testing.assert_close(density.quantile(U)[inner], t[inner], rtol=1e-8, atol=1e-9)
     torch.testing.assert_close(density.cdf(t)[inner], U[inner], rtol=1e-8, atol=1e-9)
     torch.testing.assert_close(density.pdf(t)[inner], torch.from_numpy(law.pdf(t.numpy()))[inner], rtol=1e-8, atol=0)
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(2, 3), (1, 2)])
+def test_betas_lower_tail_is_scipys_beyond_the_table(alpha, beta):
+    density, law = Beta(alpha, beta), stats.beta(alpha, beta)
+    u = torch.logspace(-24, -12, 13, dtype=torch.float64)
+    t = torch.from_numpy(law.ppf(u.numpy()))
+    torch.testing.assert_close(density.quantile(u), t, rtol=1e-5, atol=0)
+    torch.testing.assert_close(density.cdf(t), u, rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("density", [Beta(0.2, 0.2), Beta(30, 2), Mixture(), Mixture(Mode(-1), LogitNormal(9, 0.01))])

@@ -9,7 +9,22 @@ from __future__ import annotations
 import pytest
 import torch
 
-from objectives import Draws, FlowMatching, Guidance, Shortcut, formulation, sample
+from objectives import (
+    SCM,
+    ConsistencyDistillation,
+    ConsistencyTraining,
+    Draws,
+    FlowMatching,
+    Guidance,
+    LiveReflow,
+    MeanFlow,
+    ProgressiveDistillation,
+    Reflow,
+    Shortcut,
+    formulation,
+    sample,
+)
+from objectives.base import stand_ins
 from objectives.densities import Beta, CosMap, LogitNormal, Mixture, Mode, Shifted, Uniform
 from objectives.heads import Data
 from objectives.oracle import GaussianMixture
@@ -26,6 +41,13 @@ OBJECTIVES = [
     FlowMatching(time=Shifted(), weighting=DensityWeight()),
     Shortcut(),
     Shortcut(label="zero", teacher="online"),
+    MeanFlow(),
+    ConsistencyTraining(),
+    SCM(),
+    ConsistencyDistillation(),
+    ProgressiveDistillation(),
+    Reflow(),
+    LiveReflow(),
 ]
 
 
@@ -45,7 +67,8 @@ def _draws(device=META):
 def test_a_loss_stays_where_its_batch_is(objective, condition, monkeypatch):
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: False)  # knows no meta
     x = torch.zeros(ROWS, 3, device=META)
-    loss = objective.to(META).loss(_network, x, condition, _draws(), teacher=_network)
+    draws = _draws().given(noise=x) if objective.needs.pairs else _draws()
+    loss = objective.to(META).loss(_network, x, condition, draws, **stand_ins(objective, _network))
     assert (loss.per_sample.device, loss.per_sample.dtype, loss.per_sample.shape) == (META, torch.float32, (ROWS,))
     assert {value.device for value in loss.logs.values()} == {META}
     assert loss.times is not None

@@ -76,6 +76,14 @@ def test_draws_that_go_from_step_to_step_are_those_of_each_step(steps, width):
             )
 
 
+def test_given_noise_changes_nothing_else():
+    rows, noise = Draws(3, 5, torch.arange(6), 24), torch.randn(6, 2)
+    other = rows.given(noise=noise)
+    assert (other.seed, other.step, other.size) == (3, 5, 24)
+    assert torch.equal(other.normal("noise", (6, 2)), noise)
+    assert torch.equal(other.uniform("time", (6,)), rows.uniform("time", (6,)))
+
+
 def test_small_draws_are_computed_once_for_many_steps(monkeypatch):
     calls, rows, whole = [], Draws(0, 0, torch.arange(6)), module.philox
     monkeypatch.setattr(module, "philox", lambda *args: calls.append(args) or whole(*args))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from objectives import FlowMatching, Shortcut, formulation, sample
+from objectives import FlowMatching, ProgressiveDistillation, Shortcut, formulation, sample
 from objectives.conformance.common import close, draws, mixture
 from objectives.editing import _last_step_inverted, image_to_image, inpaint, invert
 from objectives.oracle import GaussianMixture
@@ -174,6 +174,7 @@ def test_a_shortcut_model_starts_on_its_own_grid():
     [
         (lambda: invert(_sampler(FLOWS[0], "euler_maruyama"), X, None, steps=5), "deterministic"),
         (lambda: invert(_sampler(Shortcut()), X, None, steps=4), "towards the data alone"),
+        (lambda: invert(_sampler(ProgressiveDistillation()), X, None, steps=4), "towards the data alone"),
         (lambda: invert(_sampler(FLOWS[0]), X, None, steps=1), "at least 2 steps"),
         (lambda: invert(Sampler(FLOWS[0], lambda z, t, c: 8 * z), X, None, steps=2), "from t = 0.5, is too long"),
         (lambda: inpaint(_sampler(FLOWS[0]), X, torch.ones(2), NOISE, None, steps=2), "mask must be bool"),

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from objectives import FlowMatching
 from objectives.conformance import HeadConformance
 from objectives.conformance.common import draws
-from objectives.heads import Data, EDMPreconditioned, Epsilon, Velocity, VPrediction
-from objectives.paths import Cosine, LDMLinear, Straight, VarianceExploding
+from objectives.heads import Data, EDMPreconditioned, Epsilon, TrigFlow, Velocity, VPrediction
+from objectives.paths import Cosine, LDMLinear, Straight, Trig, VarianceExploding
 
 EVERY = (Straight(), Cosine(), LDMLinear(), VarianceExploding())
 T = torch.linspace(0.05, 0.9, 32, dtype=torch.float64)
@@ -22,6 +22,19 @@ class TestEpsilon(HeadConformance):
 
     def paths(self):
         return st.sampled_from(EVERY[1:])
+
+
+class TestTrigFlow(HeadConformance):
+    def heads(self):
+        return st.just(TrigFlow())
+
+    def paths(self):
+        return st.builds(Trig, st.floats(0.1, 2))
+
+
+def test_trig_flow_needs_its_path():
+    with pytest.raises(ValueError, match="needs the path trig, got Cosine"):
+        FlowMatching(path=Cosine(), head=TrigFlow())
 
 
 class TestVPrediction(HeadConformance):

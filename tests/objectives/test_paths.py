@@ -7,7 +7,7 @@ import torch
 from hypothesis import strategies as st
 
 from objectives.conformance import PathConformance
-from objectives.paths import DDPM, Cosine, LDMLinear
+from objectives.paths import DDPM, Cosine, LDMLinear, Trig
 
 T = torch.linspace(0.001, 1, 500, dtype=torch.float64)
 
@@ -52,6 +52,25 @@ def test_ldm_linear_is_the_limit_of_the_scaled_schedule():
 def test_ddpm_refuses_what_is_out_of_range(given, told):
     with pytest.raises(ValueError, match=told):
         DDPM(*given)
+
+
+class TestTrig(PathConformance):
+    def paths(self):
+        return st.builds(Trig, st.floats(0.1, 2), st.floats(5, 100))
+
+
+def test_trig_is_the_exploding_path_as_an_angle():
+    path = Trig(0.5, 80.0)
+    t = T * path.t_max
+    torch.testing.assert_close(path.b(t) / path.a(t), 0.5 * torch.tan(0.5 * torch.pi * t))
+    torch.testing.assert_close((path.a(t) * 0.5) ** 2 + path.b(t) ** 2, torch.full_like(t, 0.25))
+    assert float(path.b(t[-1]) / path.a(t[-1])) == pytest.approx(80)
+
+
+@pytest.mark.parametrize(("sigma_data", "sigma_max"), [(0.0, 80.0), (0.5, 0.4), (0.5, 1e5)])
+def test_trig_refuses_what_is_out_of_range(sigma_data, sigma_max):
+    with pytest.raises(ValueError, match="trig takes"):
+        Trig(sigma_data, sigma_max)
 
 
 @pytest.mark.parametrize("path", [Cosine(), LDMLinear(), LDMLinear(0.0001, 0.5, 10), DDPM()])

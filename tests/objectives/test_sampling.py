@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from objectives import Draws, FlowMatching, Guidance, Shortcut, formulation, sample
+from objectives.condition import with_null
 from objectives.conformance.common import mixture
 from objectives.densities import LogitNormal
 from objectives.heads import EDMPreconditioned
@@ -149,6 +151,32 @@ def test_guidance_is_one_batched_call_on_the_raw_output(name):
         return null + w * (_network(z, t, {**condition, "drop": keep}) - null)
 
     torch.testing.assert_close(out, sample(objective, combined, NOISE, CONDITION, steps=3, solver="euler"))
+
+
+@pytest.mark.parametrize(
+    ("guidance", "rows"),
+    [(Guidance(2.0), 32), (Guidance(2.0, interval=(0.0, 0.1)), 16), (Guidance(2.0, reference=_network), 16)],
+)
+def test_a_guided_network_is_told_the_step(guidance, rows):
+    told, t, step = [], torch.full((16,), 0.5).double(), torch.linspace(0.1, 0.5, 16).double()
+
+    def network(z, t, condition, step=None):
+        told.append(step)
+        return _network(z, t, {"drop": torch.zeros(len(z), dtype=torch.bool), **condition})
+
+    if guidance.reference is not None:
+        guidance = replace(guidance, reference=network)
+    guidance.wrap(network, CONDITION, lambda label: label)(NOISE, t, CONDITION, step)
+    for each in told:
+        torch.testing.assert_close(each, step.repeat(rows // 16))
+    assert len(told) == (1 if guidance.reference is None else 2)
+
+
+def test_rows_that_are_dropped_already_stay_so_beside_their_null():
+    drop = torch.arange(16) % 2 == 0
+    doubled = with_null({**CONDITION, "drop": drop})
+    assert torch.equal(doubled["drop"], torch.cat((drop, torch.ones(16, dtype=torch.bool))))
+    assert torch.equal(doubled["label"], CONDITION["label"].repeat(2))
 
 
 def test_no_guidance_costs_nothing_and_needs_no_condition():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import strategies as st
 
-from objectives import FlowMatching, Shortcut, formulation, sample
+from objectives import SCM, ConsistencyTraining, FlowMatching, Shortcut, formulation, sample
 from objectives.conformance import (
     AdaptiveConformance,
     ConvergenceConformance,
@@ -18,12 +19,13 @@ from objectives.conformance import (
 )
 from objectives.conformance.common import LEVEL, close, draws, mixture, to_uniforms, uniformity
 from objectives.convergence import strong, weak
-from objectives.paths import Cosine, LDMLinear, Straight, VarianceExploding
+from objectives.paths import Cosine, LDMLinear, Straight, Trig, VarianceExploding
 from objectives.solvers import (
     DDIM,
     DPMPP2M,
     RK4,
     SOLVERS,
+    Consistency,
     Dopri5,
     EDMStochastic,
     Euler,
@@ -32,7 +34,7 @@ from objectives.solvers import (
     Midpoint,
 )
 
-PATHS = (Straight(), Cosine(), LDMLinear(), VarianceExploding())
+PATHS = (Straight(), Cosine(), LDMLinear(), Trig(), VarianceExploding())
 ORDERS = {Euler(): 1, DDIM(): 1, Heun(): 2, Midpoint(): 2, RK4(): 4, DPMPP2M(): 2}
 EVALUATIONS = {
     Euler(): lambda n: n,
@@ -106,14 +108,25 @@ class TestEDMStochastic(SolverConformance):
         return 2 * steps - 1
 
 
+class TestConsistency(SolverConformance):
+    def solvers(self):
+        return st.just(Consistency())
+
+    def objectives(self):
+        return st.sampled_from([ConsistencyTraining(), SCM()])
+
+    def evaluations(self, steps):
+        return steps
+
+
 def test_every_solver_is_in_a_kit():
-    tested = {type(solver) for solver in EVALUATIONS} | {EDMStochastic}
+    tested = {type(solver) for solver in EVALUATIONS} | {EDMStochastic, Consistency}
     assert tested == set(SOLVERS.values())
     assert {type(solver) for solver in ORDERS} == {
         solver for solver in SOLVERS.values() if solver.deterministic and solver is not Dopri5
     }
     for path in PATHS:
-        assert set(path.solvers) - {"edm_stochastic"} == set(SOLVERS) - {"edm_stochastic"}
+        assert set(path.solvers) - {"edm_stochastic"} == set(SOLVERS) - {"edm_stochastic", "consistency"}
 
 
 class _Stale(Midpoint):
@@ -219,6 +232,28 @@ def test_stages_are_asked_for_at_their_own_times(solver, nodes):
 
     solver.solve(FlowMatching(), network, NOISE, torch.tensor([0.8, 0.3]).double(), None)
     assert seen == pytest.approx(nodes)
+
+
+@pytest.mark.parametrize(
+    "solver", [Euler(), Heun(), Midpoint(), RK4(), DDIM(), DPMPP2M(), EulerMaruyama()], ids=lambda solver: solver.name
+)
+def test_every_stage_is_told_the_length_of_its_step(solver):
+    objective, lengths = FlowMatching(), []
+    objective.needs = replace(objective.needs, step=True)
+
+    def asked(whole):
+        def wrapped(network, z, t, condition=None, step=None):
+            lengths.append(step)
+            return whole(network, z, t, condition)
+
+        return wrapped
+
+    flow = FlowMatching()
+    objective.velocity, objective.predict = asked(flow.velocity), asked(flow.predict)
+    solver.solve(objective, NETWORK, NOISE, torch.tensor([0.8, 0.3]).double(), None, draws=draws(rows=len(NOISE)))
+    assert lengths
+    for length in lengths:
+        close(length, torch.full((len(NOISE),), 0.5).double())
 
 
 def test_the_network_is_never_asked_beyond_the_grid():

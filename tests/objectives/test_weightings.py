@@ -199,7 +199,6 @@ def test_notation_tells_the_weighting():
         (lambda: LearnedUncertainty(features=1), "at least 2"),
         (lambda: LearnedUncertainty(LearnedUncertainty()), "fixed weighting"),
         (lambda: Shortcut(FlowMatching(weighting=MinSNR())), "takes no weighting"),
-        (lambda: Shortcut(FlowMatching(path=Cosine(), head=VPrediction())), "path straight"),
     ],
 )
 def test_parameters_out_of_range_are_refused(make, message):

@@ -8,7 +8,8 @@ import pytest
 
 from experiments.config import Config, parse, resolve
 from experiments.config.checks import meta_backbone
-from experiments.flops import flops_per_sample
+from experiments.flops import flops_per_sample, forward_flops, passes
+from experiments.grid.built_on import BuiltOn
 from experiments.grid.costs import Costs, costs_of, disk_bytes, kind_of
 from experiments.grid.language import read_grid
 from experiments.grid.measuring import measured
@@ -88,3 +89,51 @@ def test_measuring_trains_a_few_steps_of_each_kind_and_writes_nothing(
     assert len(said) == 1
     assert not list(tmp_path.iterdir())
     assert Costs(found).of(one).seconds is not None
+
+
+SMALL, LARGE = {"name": "dit", "width": 24, "heads": 2}, {"name": "dit", "width": 48, "heads": 2}
+STAGES = """
+base: {{data: digits, trainer: {{max_steps: 4, batch_size: 8}}, evaluation: {{steps: [1]}}}}
+grids:
+  first: {{base: {{backbone: {{name: dit, width: 48, heads: 2}}, objective: rf}}}}
+  second:
+    base: {{backbone: {{name: dit, width: 24, heads: 2}}, {0}}}
+    product: {{optimizer.lr: [1e-3, 1e-2]}}
+    after: first
+"""
+
+
+def planned(folder: Path, second: str) -> list[Any]:
+    (folder / "grid.yaml").write_text(STAGES.format(second))
+    return survey(read_grid(folder / "grid.yaml"))
+
+
+def forward(backbone: dict[str, Any]) -> float:
+    one = config(backbone=backbone)
+    return forward_flops(one.backbone, one.data.build().spec, step=False)
+
+
+def test_a_frozen_teacher_counts_by_its_own_network(tmp_path: Path) -> None:
+    cells = planned(tmp_path, "objective: consistency_distillation, teacher: {stage: first}")
+    costs = costs_of(Study(tmp_path / "study"), cells, set(), {})
+    one = config(objective="consistency_distillation", teacher="a-0123456789ab", evaluation={"steps": [1]})
+    own, its = passes(one.objective.build(), one.data.build().spec, batch=8)
+    assert its == 1
+    for cell in cells[1:]:
+        assert costs.of(cell.config).flops == pytest.approx(4 * 8 * (own * forward(SMALL) + its * forward(LARGE)))
+    assert Costs({}).of(cells[1].config).flops == pytest.approx(4 * 8 * (own + its) * forward(SMALL)), (
+        "not known: alike"
+    )
+
+
+def test_the_making_of_pairs_counts_once_by_the_network_that_makes_them(tmp_path: Path) -> None:
+    given = "objective: {name: flow_matching, coupling: given_pairs}"
+    cells = planned(tmp_path, f"{given}, pairs: {{stage: first, num: 100, steps: 5, solver: heun, guidance: 2}}")
+    costs = costs_of(Study(tmp_path / "study"), cells, set(), {kind_of(cells[0].config): 0.5})
+    training, making = 4 * 8 * 3 * forward(SMALL), 100 * 2 * (2 * 5 - 1) * forward(LARGE)
+    found = [costs.of(cell.config) for cell in cells]
+    assert sum(one.flops for one in found[1:]) == pytest.approx(2 * training + making)
+    assert found[1].seconds == pytest.approx(found[0].seconds * found[1].flops / found[0].flops)  # pyright: ignore
+    done = Costs({kind_of(cells[1].config): 0.5}, built_on=BuiltOn(cells), whole=[kind_of(cells[1].config)])
+    done.learn([one.config for one in cells])
+    assert done.of(cells[1].config).seconds == 2

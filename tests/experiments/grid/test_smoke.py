@@ -24,6 +24,7 @@ RUNS = {
     "backbones": 26,
     "densities": 36,
     "ema": 32,
+    "fewstep_family": 87,
     "guidance": 16,
     "learning_rate": 32,
     "quickstart": 12,
@@ -33,6 +34,7 @@ RUNS = {
     "shortcut": 30,
     "shortcut_M": 21,
     "shortcut_k": 24,
+    "shortcut_teacher": 24,
 }
 """Every shipped grid, and its number of runs."""
 
@@ -70,14 +72,14 @@ def _frozen() -> Iterator[None]:
 @pytest.mark.usefixtures("_frozen")
 @pytest.mark.parametrize("name", RUNS)
 def test_a_shipped_grid_runs_end_to_end_when_it_is_cut_down(name: str, tmp_path: Path) -> None:
-    study = Study(tmp_path / name)
-    prepare(smoke(shipped(name)), study)
+    grid, study = shipped(name), Study(tmp_path / name)
+    prepare(smoke(grid), study)
     assert work(Taker(study, launch="test", attempts=1), Stop()) == 0
     for cell, state in study.states():
         assert state.state == "done", (cell.name, state.message)
         run = study.run(cell)
         assert run.done is not None
-        assert run.done["step"] == 2
+        assert run.done["step"] == grid.smoke.get("trainer.max_steps", 2)
         (evaluation,) = run.evaluations()
         assert all(row["num"] == 8 for row in evaluation["rows"])
 
@@ -133,6 +135,13 @@ grids:
     first = {cell.hash for cell in cells if cell.grid == "first"}
     assert len(first) == 2
     assert all(set(cell.needs) == first for cell in cells if cell.grid == "second")
+
+
+def test_values_that_are_the_defaults_are_one_cell_of_a_cut_grid(tmp_path: Path) -> None:
+    """One factor at a time comes back to the baseline by every key whose default it holds."""
+    grid = read(tmp_path, "base: {objective: shortcut, data: points, backbone: mlp}\none_at_a_time:\n"
+                "  objective.k: [0.25, 0.5]\n  objective.teacher: [ema, online]\n")  # fmt: skip
+    assert len(plan(grid)) == len(plan(smoke(grid))) == 3
 
 
 def test_a_fault_that_only_the_cut_grid_has_is_told_with_a_line(tmp_path: Path) -> None:

@@ -85,3 +85,14 @@ def test_a_plugin_is_written_as_one_calls_it() -> None:
     nested = {"name": "shortcut", "flow": {"name": "rf"}, "k": 0.25}
     assert call(nested) == "shortcut(flow=rf, k=0.25)"
     assert call("dit") == "dit"
+
+
+def test_students_of_different_seeds_share_a_row_though_their_teachers_differ(study: Any, made: Any) -> None:
+    def taught(seed: int, **more: Any) -> Any:
+        teacher = {"name": f"../rf-{seed:012d}", "weights": "ema", "hash": f"{seed:012d}", "stage": "teachers", **more}
+        return made(seed=seed, overrides=(("teacher", teacher),))
+
+    found = read(study(taught(0), taught(1), taught(0, weights="raw")))
+    assert [cell.variant for cell in found.cells] == ["teacher=teachers"] * 2 + ["teacher=teachers(raw)"]
+    assert len({cell.row for cell in found.cells}) == 2
+    assert call({"name": "/far/rf-0123456789ab", "weights": "ema", "hash": "0123456789ab"}) == "rf-0123456789ab"

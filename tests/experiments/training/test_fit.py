@@ -20,6 +20,7 @@ from lightning import Callback, LightningModule, Trainer
 from experiments import runs
 from experiments.console import Reporter
 from experiments.errors import Interrupted, RunFailed, UserError
+from experiments.evaluation.sampling import draw_samples
 from experiments.execute import execute
 from experiments.runs import Run, child
 from experiments.stopping import Stop
@@ -88,6 +89,22 @@ def test_an_interrupted_run_ends_as_one_never_interrupted(make_run: MakeRun, obj
     assert len(names) > 10
     for name in names:
         assert logged(whole, name) == logged(pieces, name), name
+
+
+@pytest.mark.parametrize(("M", "steps"), [(8, 8), (128, 16)])
+def test_the_picture_of_a_run_without_evaluation_takes_steps_that_the_objective_takes(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, M: int, steps: int
+) -> None:
+    drawn: list[int] = []
+
+    def noted(*args: Any, steps: int, **options: Any) -> Any:
+        drawn.append(steps)
+        return draw_samples(*args, steps=steps, **options)
+
+    monkeypatch.setattr("experiments.training.fit.draw_samples", noted)
+    run = make_run(objective={"name": "shortcut", "M": M}, trainer__sample_every=12, trainer__trackers=["tensorboard"])
+    fit(run, stop=Stop(), reporter=QUIET)
+    assert drawn == [steps]
 
 
 def test_a_stop_leaves_a_checkpoint_of_that_very_step(make_run: MakeRun) -> None:
@@ -183,21 +200,27 @@ def test_a_checkpoint_of_another_architecture_is_refused_with_its_differences(ma
     assert execute(large) == 2
 
 
-def test_a_full_disk_is_reported_and_the_last_checkpoint_stays(
+def test_a_full_disk_is_reported_the_last_checkpoint_stays_and_the_run_goes_on_once_there_is_room(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = checkpoints.write_tensors
+    undisturbed = make_run("undisturbed")
+    fit(undisturbed, stop=Stop(), reporter=QUIET)
 
     def full(file: Path, tensors: Any) -> str:
         if "000000008" in str(file):
             raise OSError(28, "No space left on device")
         return write(file, tensors)
 
-    monkeypatch.setattr(checkpoints, "write_tensors", full)
     run = make_run()
-    assert execute(run) == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "write_tensors", full)
+        assert execute(run) == 3
     assert "disk" in run.status["message"]
     assert final_state(run)["step"] == 4
+    assert execute(run) == 0
+    assert_same_state(run, undisturbed)
+    assert logged(run, "train/loss") == logged(undisturbed, "train/loss")
 
 
 def test_a_run_that_died_after_its_last_checkpoint_leaves_no_more_than_any_other(make_run: MakeRun) -> None:

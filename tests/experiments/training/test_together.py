@@ -14,10 +14,13 @@ from typing import Any
 import pytest
 import torch
 
+from experiments.console import Reporter
 from experiments.evaluation.loaded import LoadedRun
 from experiments.registry import entries
 from experiments.runs import Run
+from experiments.stopping import Stop
 from experiments.training import checkpoints
+from experiments.training.fit import fit
 from experiments.training.throughput import MACHINE
 
 SmallRun = Callable[..., Run]
@@ -31,8 +34,11 @@ EXTRA = {"unet"}
 """What needs a package that may not be installed."""
 BACKBONES = {name: SIZES.get(name, SIZE) for name in map(str.casefold, entries("backbones")) if name not in EXTRA}
 """Every other backbone that is registered, small."""
-OBJECTIVES = ("rf/lognorm(0,1)", "edm(-1.20,1.20)", *sorted(set(entries("objectives")) - {"flow_matching"}))
-"""Flow matching with either kind of head, and every other objective that is registered."""
+NEEDS = {name: entry.load()().needs for name, entry in entries("objectives").items() if name != "flow_matching"}
+OBJECTIVES = ("rf/lognorm(0,1)", "edm(-1.20,1.20)", *sorted(name for name in NEEDS if not NEEDS[name].pairs))
+"""Flow matching with either kind of head, and every other objective that is registered and takes data as they are."""
+TAUGHT = [name for name in OBJECTIVES if name in NEEDS and NEEDS[name].teacher in ("frozen", "phases")]
+"""Those that learn from a trained network."""
 DIVISIONS = {1: [(1, "auto"), (4, "auto")], 2: [(2, "ddp"), (1, "fsdp")], 4: [(1, "ddp")]}
 """Processes -> the accumulations and strategies that are compared over 50 steps."""
 FIFTY = {
@@ -122,9 +128,19 @@ PHASES: list[tuple[int, list[Job]]] = [
 def runs(tmp_path_factory: pytest.TempPathFactory, small_run: SmallRun) -> dict[str, Run]:
     """Every run of this file; processes are started once for each of the phases."""
     root, made = tmp_path_factory.mktemp("together"), {}
+    teachers: dict[str, Run] = {}
     for processes, jobs in PHASES:
         told = []
         for folder, options, job in jobs:
+            if options.get("objective") in TAUGHT:
+                backbone = options["backbone"]
+                if backbone not in teachers:
+                    same = {
+                        key: value for key, value in options.items() if key.partition("__")[0] in ("backbone", "data")
+                    }
+                    teachers[backbone] = small_run(root / "teachers", trainer__max_steps=1, **same)
+                    fit(teachers[backbone], stop=Stop(), reporter=Reporter("none"))
+                options = {**options, "teacher": str(teachers[backbone].path)}
             made[folder] = small_run(root / folder, trainer__devices=processes, **options)
             told.append({"run": str(made[folder].path), **job})
         together(processes, told, root / f"jobs-{processes}.json")

@@ -22,7 +22,7 @@ from experiments.runs import Run
 from experiments.stopping import Stop
 from experiments.training.fit import fit
 from experiments.training.module import TrainingModule
-from experiments.training.sharding import whole
+from experiments.training.sharding import average_gradients, whole
 
 
 class KeepGradients(Callback):
@@ -32,6 +32,9 @@ class KeepGradients(Callback):
         self.file = file
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        if pl_module.config.trainer.strategy == "fsdp":
+            average_gradients(pl_module.objective.parameters())  # the module does so a moment later, when it clips
         grads = {name: whole(p.grad).clone() for name, p in pl_module.named_parameters() if p.grad is not None}
         if trainer.is_global_zero:
             torch.save(grads, self.file)
