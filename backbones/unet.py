@@ -31,6 +31,14 @@ class Code(nn.Module):
         return sinusoid(t, self.width)
 
 
+class Norm(nn.GroupNorm):
+    """torch's group norm; its forward-mode derivative wants what it is given to be laid out without gaps."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, …) to the same."""
+        return super().forward(input.contiguous())
+
+
 class UNet(Backbone):
     """U-Net (diffusers' UNet2DModel, modulated as ADM); labels, a pooled vector or no condition. Needs fewstep[unet].
 
@@ -134,6 +142,9 @@ class UNet(Backbone):
             class_embed_type="identity" if told else None,
         )
         network.time_proj = Code(self.channels[0])
+        for module in network.modules():
+            if type(module) is nn.GroupNorm:
+                module.__class__ = Norm
         return network
 
     @property

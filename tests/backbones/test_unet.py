@@ -66,7 +66,6 @@ class TestUNet(BackboneConformance):
     resized = ((1, 8, 4), (1, 2, 2))
     refused_shapes = (*BackboneConformance.refused_shapes, (1, 5, 6))
     unread = ("*.to_k.bias",)  # softmax leaves out what all keys have in common
-    test_forward_derivative_is_that_of_the_output = None  # not held to it yet: no objective with a jvp has been tried
 
     def backbone(self, spec: Any, *, step: bool) -> Backbone:
         return UNet(spec, step=step, **SMALL)

@@ -53,6 +53,7 @@ def test_the_text_is_the_backbone(capsys: pytest.CaptureFixture[str]) -> None:
         (["dit", "--to", "0"], "a size is above 0"),
         (["dit", "--to", "nonsense"], "no backbone is called 'nonsense'"),
         (["dit", "--to", "1e6", "--by", "width"], "parameters or flops"),
+        (["unet", "--to", "1e6"], "UNet has no width to vary"),
         (["ditt", "--to", "1e6"], "did you mean 'DiT'"),
         (["DiT(patch=3)", "--to", "1e6"], "patch=3 does not divide"),
     ],
