@@ -27,9 +27,9 @@ ELEMENTWISE = frozenset(
 
 LAYOUT = frozenset(
     (
-        "__get__", "__getitem__", "chunk", "contiguous", "detach", "dim", "empty", "expand", "flatten", "new_empty",
-        "permute", "promote_types", "reshape", "size", "split", "squeeze", "to", "transpose", "unbind", "unflatten",
-        "unsqueeze", "view", "view_as",
+        "__get__", "__getitem__", "chunk", "contiguous", "detach", "dim", "empty", "expand", "flatten",
+        "is_floating_point", "new_empty", "permute", "promote_types", "reshape", "size", "split", "squeeze", "to",
+        "transpose", "unbind", "unflatten", "unsqueeze", "view", "view_as",
     )
 )  # fmt: skip
 """Functions that torch lays out quickly by itself, and that cost nothing."""
