@@ -7,14 +7,16 @@ D width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from backbones.base import Backbone, Complete, Spec
 from backbones.checks import check_sides, check_sizes
 from backbones.initialisation import ADALN_ZERO, Rules, ones
-from backbones.layers.attention import Attention, Heads, attend, join, key_mask
+from backbones.layers.attention import Attention, attend, key_mask, parted
 from backbones.layers.embedding import (
     LabelEmbedding,
     LabelTokens,
@@ -54,14 +56,14 @@ class Stream(nn.Module):
             self.norm2 = norm(width)
             self.mlp = FeedForward(width=width, ratio=mlp_ratio)
 
-    def before(self, x: Tensor, y: Tensor) -> tuple[Heads, tuple[Tensor, ...]]:
-        """Queries, keys and values of tokens x (B, N, D) for the joint attention, and what :meth:`after` needs."""
+    def before(self, x: Tensor, y: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Tokens x (B, N, D) projected for the joint attention (B, N, 3, h, k), and what :meth:`after` needs."""
         shift, scale, *rest = self.adaLN_modulation(y).chunk(self.count, dim=1)
         normed = self.norm1(x)
         if self.attn2 is not None:
             *rest, shift2, scale2, gate2 = rest
             rest += [gate2, self.attn2(modulate(normed, shift2, scale2))]
-        return self.attn.split(modulate(normed, shift, scale)), tuple(rest)
+        return self.attn.project(modulate(normed, shift, scale)), tuple(rest)
 
     def after(self, x: Tensor, attended: Tensor, rest: tuple[Tensor, ...]) -> Tensor:
         """Add what was attended to, then the MLP, each through its gate; x itself where nothing reads the result."""
@@ -96,9 +98,17 @@ class JointBlock(nn.Module):
         """Vector (B, D), key mask (B, 1, 1, sum of N) and each stream's tokens (B, N, D) to each stream's tokens."""
         weights = [w for w in (self.context_block, self.second_context_block, self.x_block) if w is not None]
         before = [w.before(x, y) for w, x in zip(weights, streams, strict=True)]
-        attended = attend(*join(*(heads for heads, _ in before)), mask).split([x.shape[1] for x in streams], dim=1)
+        together = parted(torch.cat([qkv for qkv, _ in before], dim=1), _scales(weights, streams))
+        attended = attend(*together, mask).split([x.shape[1] for x in streams], dim=1)
         each = zip(weights, streams, attended, before, strict=True)
         return tuple(w.after(x, a, rest) for w, x, a, (_, rest) in each)
+
+
+def _scales(weights: Sequence[Stream], streams: Sequence[Tensor]) -> Tensor | None:
+    """The scales (sum of N, 2, 1, k) of all tokens' queries and keys, each stream's its own; None without QK-norm."""
+    own = [weight.attn.scales() for weight in weights]
+    each = [one.expand(x.shape[1], -1, -1, -1) for one, x in zip(own, streams, strict=True) if one is not None]
+    return torch.cat(each) if each else None
 
 
 class MMDiT(Backbone):

@@ -6,8 +6,9 @@ many of EDM's and the consistency models' results); von Platen et al., diffusers
 
 from __future__ import annotations
 
+import importlib
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -121,14 +122,14 @@ class UNet(Backbone):
 
     def _network(self, channels: int, *, told: bool) -> nn.Module:
         try:
-            from diffusers import UNet2DModel
+            diffusers: Any = importlib.import_module("diffusers")
         except ImportError as error:
             raise ValueError(EXTRA if error.name == "diffusers" else f"{EXTRA} ({error})") from error
 
         smallest = math.gcd(*self.channels)
         groups = max((n for n in range(1, 33) if smallest % n == 0 and smallest // n >= 4), default=1)
         attended = [level in self.attention for level in range(len(self.channels))]
-        network = UNet2DModel(
+        network: nn.Module = diffusers.UNet2DModel(
             in_channels=channels,
             out_channels=channels,
             block_out_channels=self.channels,

@@ -84,8 +84,8 @@ def resample(codes: Tensor, grid: tuple[int, ...], target: tuple[int, ...]) -> T
             place = torch.arange(wanted, device=codes.device, dtype=torch.float32)
             place = ((place + 0.5) * (cells / wanted) - 0.5).clamp(0, cells - 1)
             distance = (place[:, None] - torch.arange(cells, device=codes.device)).abs()
-            codes = torch.tensordot((1 - distance).clamp(min=0).to(codes.dtype), codes, dims=([1], [axis]))
-            codes = codes.movedim(0, axis)
+            shares = (1 - distance).clamp(min=0).to(codes.dtype)
+            codes = (shares @ codes.movedim(axis, -2)).movedim(-2, axis)
     return codes.flatten(1, -2)
 
 

@@ -158,7 +158,7 @@ SETTINGS: Mapping[str, type[EMA] | type[Trainer] | type[Evaluation]] = {
 VALUES: Mapping[str, tuple[object, object]] = {
     "seed": (Seed, 0),
     "name": (str | None, None),
-    "origin": (Origin | None, None),
+    "origin": (Origin | None, None),  # pyright: ignore[reportOperatorIssue]
 }
 """The single values: key -> (type, default).
 

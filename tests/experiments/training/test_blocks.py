@@ -1,9 +1,9 @@
-"""What is divided, and computed again, block by block, in networks that are conditioned on text."""
+"""What is divided, and computed again, block by block, in networks that are conditioned on text or labels."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -15,17 +15,24 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from backbones import Backbone, CrossDiT, DiT, MMDiT, UViT
 from backbones.conformance.common import KitSpec, condition
+from backbones.simple_uvit import SimpleUViT
+from backbones.unet import UNet
 from experiments.training.blocks import blocks, recompute
 from experiments.training.sharding import divide, whole
 
 SIZE: dict[str, Any] = {"patch": 2, "width": 16, "depth": 2, "heads": 2}
-NETWORKS: dict[str, Callable[..., Backbone]] = {
+NETWORKS: dict[str, partial[Backbone]] = {
     "dit": partial(DiT, **SIZE),
     "crossdit": partial(CrossDiT, shared_adaln=True, **SIZE),
     "u-vit": partial(UViT, **SIZE),
     "mmdit": partial(MMDiT, sets=3, qk_norm=True, self_attention=(0,), **SIZE),
+    "simpleuvit": partial(SimpleUViT, channels=(8,), width=16, depth=2, heads=2),
+    "unet": partial(UNet, channels=(8, 16), head_width=8),
 }
+BLOCKS = {"u-vit": 3, "simpleuvit": 2 + 2 + 2, "unet": 2 + 3 + 2}
+"""Of the others there are two. SimpleUViT: residual blocks, joining layers, transformer; UNet: down, middle, up."""
 SPEC = KitSpec((1, 4, 6), num_classes=3, context=(5, 7), pooled=6, sections=(2, 3))
+WITHOUT_TEXT = KitSpec((1, 4, 6), num_classes=3, pooled=6)
 
 
 @pytest.fixture
@@ -37,7 +44,9 @@ def mesh() -> Iterator[DeviceMesh]:
 
 @pytest.fixture(params=NETWORKS)
 def network(request: pytest.FixtureRequest) -> Backbone:
-    built = NETWORKS[request.param](SPEC, step=True)
+    if request.param == "unet":
+        pytest.importorskip("diffusers", reason="pip install 'fewstep[unet]'")
+    built = NETWORKS[request.param](WITHOUT_TEXT if request.param == "unet" else SPEC, step=True)
     built.initialise(0)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -47,11 +56,11 @@ def network(request: pytest.FixtureRequest) -> Backbone:
 
 
 def gradients(network: Backbone) -> tuple[Tensor, dict[str, Tensor]]:
-    """The output for text with masked tokens and dropped rows, and the gradient of its mean square."""
+    """The output for a condition with masked tokens and dropped rows, and the gradient of its mean square."""
     generator = torch.Generator().manual_seed(1)
     z, t = torch.randn(4, 1, 6, 4, generator=generator), torch.rand(4, generator=generator)
-    text = {**(condition(SPEC, 4, generator) or {}), "drop": torch.tensor([False, True, False, False])}
-    out = network(z, t, text, t)
+    given = {**(condition(network.spec, 4, generator) or {}), "drop": torch.tensor([False, True, False, False])}
+    out = network(z, t, given, t)
     out.square().mean().backward()
     return out, {name: whole(p.grad) for name, p in network.named_parameters() if p.grad is not None}
 
@@ -65,7 +74,8 @@ def same(one: tuple[Tensor, dict[str, Tensor]], other: tuple[Tensor, dict[str, T
 
 def test_every_block_is_found(network: Backbone) -> None:
     found = blocks(network)
-    assert len(found) == (3 if isinstance(network, UViT) else 2)
+    name = next(name for name, make in NETWORKS.items() if make.func is type(network))
+    assert len(found) == BLOCKS.get(name, 2)
     inside = {id(parameter) for block in found for parameter in block.parameters()}
     assert {name for name, p in network.named_parameters() if "block" in name and id(p) not in inside} <= {
         "t_block.1.weight",
