@@ -210,6 +210,30 @@ def _describe_facts(config: Config, named: list[str]) -> None:
         network = meta_backbone(config.backbone, config.data, step=objective.needs.step)
         count = sum(parameter.numel() for parameter in network.parameters())
         row("backbone", f"{config.backbone.label}, {count:,} parameters on {config.data.label}")
+        for what, value in _costs(network, config).items():
+            row(what, value)
     row("run", config.run_name)
     output().print()
     output().print(table)
+
+
+def _costs(network: Any, config: Config) -> dict[str, str]:
+    """What one sample costs the network: a forward pass's FLOPs, and what its gradient keeps of that pass."""
+    from experiments.flops import network_flops
+    from experiments.memory import activation_bytes, compute_type
+
+    dtype = compute_type(config)
+    everything, checkpointed = (_scaled(size) + "B" for size in activation_bytes(network, 1, dtype))
+    told = f"{everything}, {checkpointed} with blocks checkpointed; in {str(dtype).removeprefix('torch.')}"
+    return {
+        "forward pass": f"{_scaled(network_flops(network))}FLOPs for a sample, a multiply-add being two",
+        "activations": f"kept of a sample for its gradient: about {told}",
+    }
+
+
+def _scaled(value: float) -> str:
+    """Four digits and the prefix of a unit."""
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= factor:
+            return f"{value / factor:.4g} {prefix}"
+    return f"{value:g} "
