@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from backbones.checks import check_parts
 from backbones.condition import Complete, Condition, complete
 from backbones.initialisation import Rules, initial_value, initialise
+from backbones.layers.text import TEXT_RULES, CaptionEncoder
 from backbones.spec import Spec
 
 __all__ = ["Backbone", "Complete", "Condition", "Spec"]
@@ -19,9 +20,10 @@ class Backbone(nn.Module, ABC):
     """A network, called as ``network(z, t, condition, step)``.
 
     A subclass names the parts of a condition that it ``takes``, gives its paper's initialisation as ``rules`` and
-    computes its output in :meth:`compute`. It has no buffers: tables are computed where they are used, so that a
-    copy, a meta-device build or a sharded load holds nothing but parameters. Parameters hold arbitrary values until
-    :meth:`initialise` or a checkpoint sets them.
+    computes its output in :meth:`compute`. Where the data's context comes as the word ids of captions, the network has
+    a text encoder, which makes context and pooled vector of them before :meth:`compute` is asked. It has no buffers:
+    tables are computed where they are used, so that a copy, a meta-device build or a sharded load holds nothing but
+    parameters. Parameters hold arbitrary values until :meth:`initialise` or a checkpoint sets them.
 
     Args:
         spec: shape of the data and of its condition; filled in by the framework.
@@ -40,6 +42,7 @@ class Backbone(nn.Module, ABC):
         check_parts(type(self).__name__, spec, self.takes)
         self.spec = spec
         self.step = step
+        self.text_encoder = CaptionEncoder(spec) if spec.vocabulary else None
 
     @abstractmethod
     def compute(self, z: Tensor, t: Tensor, condition: Complete, step: Tensor | None) -> Tensor:
@@ -49,37 +52,48 @@ class Backbone(nn.Module, ABC):
         """Evaluate the network.
 
         Args:
-            z: (B, *spec.shape) noisy samples, of any floating dtype.
+            z: (B, *spec.shape) noisy samples, of any floating dtype; a family may take other sides too.
             t: (B,) path time, or whatever noise label the head asks for.
             condition: None (null in every row) or a dict that holds every part of the spec's condition; rows marked
                 in its ``drop`` (B,) or (B, parts) are null.
             step: (B,) step sizes d ≥ 0 in path time, where the network was built with ``step=True``.
 
         Returns:
-            (B, *spec.shape) the raw output, in z's dtype.
+            The raw output, of z's shape and dtype.
 
         Raises:
             ValueError: a shape or a condition that the network was not built for.
         """
         self._check(z, t, step)
         inputs = z.to(next(self.parameters()).dtype)
-        return self.compute(inputs, t, complete(condition, self.spec, inputs), step).to(z.dtype)
+        given = condition if self.text_encoder is None else self.text_encoder(condition, inputs)
+        return self.compute(inputs, t, complete(given, self.spec, inputs), step).to(z.dtype)
 
     def initialise(self, seed: int) -> None:
         """Set every parameter from (seed, its qualified name) alone, by the published rules; the output is then 0."""
-        initialise(self, self.rules, seed)
+        initialise(self, (*TEXT_RULES, *self.rules), seed)
 
     def initial_value(self, name: str, seed: int) -> Tensor:
         """What :meth:`initialise` gives the parameter of this name, in float32 on the CPU; it may itself hold nothing.
 
         Where a network is divided among processes, each takes its own rows of it.
         """
-        return initial_value(name, self.get_parameter(name).shape, self.rules, seed)
+        return initial_value(name, self.get_parameter(name).shape, (*TEXT_RULES, *self.rules), seed)
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuse samples of a shape (C, ...) that the network cannot take: here all but that of ``spec``.
+
+        Raises:
+            ValueError: with the shapes that it takes.
+        """
+        own = tuple(self.spec.shape)
+        if shape != own:
+            told, wanted = (", ".join(map(str, sides)) for sides in (shape, own))
+            raise ValueError(f"z has shape (B, {told}); this network takes (B, {wanted})")
 
     def _check(self, z: Tensor, t: Tensor, step: Tensor | None) -> None:
-        shape, batch = tuple(self.spec.shape), z.shape[0]
-        if tuple(z.shape[1:]) != shape:
-            raise ValueError(f"z has shape {tuple(z.shape)}; this network takes (B, {', '.join(map(str, shape))})")
+        batch = z.shape[0]
+        self.check_shape(tuple(z.shape[1:]))
         if tuple(t.shape) != (batch,):
             raise ValueError(f"t has shape {tuple(t.shape)}; it must be ({batch},)")
         if (step is not None) != self.step:

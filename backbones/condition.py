@@ -44,6 +44,7 @@ def complete(condition: Condition | None, spec: Spec, z: Tensor) -> Complete:
         return Complete({part: _blank(part, spec, z) for part in parts}, dict.fromkeys(parts, everything))
     _check_keys(condition, parts)
     value = {part: condition[part] for part in parts}
+    value = {part: given.to(z.dtype) if given.is_floating_point() else given for part, given in value.items()}
     if "context_mask" in condition:
         value["context_mask"] = condition["context_mask"]
     _check_shapes(value, spec, batch)

@@ -65,6 +65,19 @@ def truncated_normal(std: float) -> Fill:
     return fill
 
 
+ADALN_ZERO: Rules = (
+    ("*adaLN_modulation.1.*", zeros),
+    ("final_layer.linear.*", zeros),
+    ("step_embedder.mlp.2.*", zeros),
+    ("*null*", zeros),
+    ("*_embedder.mlp.*.weight", normal(0.02)),
+    ("*.embedding_table.weight", normal(0.02)),
+    ("*.bias", zeros),
+    ("*.weight", xavier_uniform),
+)
+"""DiT's (§3.2): blocks start as the identity, the last layer at zero; a step, and null, start silent."""
+
+
 def generator_of(seed: int, name: str) -> Generator:
     """A CPU generator that is a function of the seed and the qualified name alone, on every machine."""
     digest = hashlib.sha256(f"{seed}\n{name}".encode()).digest()

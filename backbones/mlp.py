@@ -1,4 +1,4 @@
-"""A small residual MLP, for points and other data without neighbourhood.
+"""A small residual MLP, for points, action sequences and other small samples without neighbourhood.
 
 Shapes: B batch, E elements of a sample, D width.
 """
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from backbones.base import Backbone, Complete, Spec
 from backbones.checks import check_positive
-from backbones.initialisation import Rules, normal, xavier_uniform, zeros
-from backbones.layers.embedding import LabelEmbedding, StepEmbedding, TimeEmbedding
+from backbones.initialisation import ADALN_ZERO, Rules, zeros
+from backbones.layers.embedding import LabelEmbedding, PooledEmbedding, StepEmbedding, TimeEmbedding, vector
 from backbones.layers.modulation import modulation
 
 
@@ -35,32 +35,26 @@ class MLPBlock(nn.Module):
 
 
 class MLP(Backbone):
-    """Residual MLP on the flattened sample, for 2-D points; labels or no condition.
+    """Residual MLP on the flattened sample, for points and policies; labels, a pooled vector or no condition.
 
-    The vector y = time + label (+ step) shifts and scales every hidden layer. There is no normalisation, so that a
-    point's distance from the origin is not lost.
+    The vector y = time (+ pooled) (+ label) (+ step) shifts and scales every hidden layer. A policy's observation is
+    the pooled vector, its actions (C, H) are the sample. There is no normalisation, so that a point's distance from
+    the origin is not lost.
 
     Args:
-        spec: any shape, and number of classes; filled in by the framework.
+        spec: any shape, number of classes, pooled width; filled in by the framework.
         step: whether the network is told the step size; filled in by the framework.
         width: D.
         depth: number of residual blocks.
         time_scale: what t is multiplied by before its sine-cosine code.
 
     Raises:
-        ValueError: a size that does not fit, or data with context or a pooled vector.
+        ValueError: a size that does not fit, or data with context other than captions, of which the pooled vector
+            is taken.
     """
 
-    takes: ClassVar[tuple[str, ...]] = ("label",)
-    rules: Rules = (
-        ("*adaLN_modulation.1.*", zeros),
-        ("final_layer.*", zeros),
-        ("step_embedder.mlp.2.*", zeros),
-        ("*_embedder.mlp.*.weight", normal(0.02)),
-        ("*.embedding_table.weight", normal(0.02)),
-        ("*.bias", zeros),
-        ("*.weight", xavier_uniform),
-    )
+    takes: ClassVar[tuple[str, ...]] = ("label", "pooled")
+    rules: Rules = (("final_layer.*", zeros), *ADALN_ZERO)
 
     def __init__(
         self, spec: Spec, *, step: bool = False, width: int = 128, depth: int = 3, time_scale: float = 1000.0
@@ -72,18 +66,17 @@ class MLP(Backbone):
         self.x_embedder = nn.Linear(elements, width)
         self.t_embedder = TimeEmbedding(width=width, scale=time_scale)
         self.y_embedder = LabelEmbedding(classes=spec.num_classes, width=width) if spec.num_classes else None
+        self.pooled_embedder = PooledEmbedding(pooled=spec.pooled, width=width) if spec.pooled else None
         self.step_embedder = StepEmbedding(width=width, scale=time_scale) if step else None
         self.blocks = nn.ModuleList([MLPBlock(width=width) for _ in range(depth)])
         self.final_layer = nn.Linear(width, elements)
 
     def compute(self, z: Tensor, t: Tensor, condition: Complete, step: Tensor | None) -> Tensor:
         """Flatten, pass through the blocks, give the sample its shape again."""
-        y = self.t_embedder(t)
-        if self.y_embedder is not None:
-            y = y + self.y_embedder(condition.value["label"], condition.drop["label"])
-        if self.step_embedder is not None:
-            assert step is not None
-            y = y + self.step_embedder(step)
+        y = vector(
+            t, condition, step, time=self.t_embedder, steps=self.step_embedder, label=self.y_embedder,
+            pooled=self.pooled_embedder,
+        )  # fmt: skip
         x = self.x_embedder(z.flatten(1))
         for block in self.blocks:
             x = block(x, y)

@@ -1,115 +1,147 @@
 """MM-DiT: text and image tokens with separate weights that attend jointly.
 
 Esser et al., "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis" (SD3), 2024 (arXiv
-2403.03206), §4 and Fig. 2. Parameter names follow the public checkpoints. Shapes: B batch, N image tokens, L context
-tokens, D width.
+2403.03206), §4 and Fig. 2. Parameter names follow the public checkpoints. Shapes: B batch, N tokens, L context tokens,
+D width.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from backbones.base import Backbone, Complete, Spec
-from backbones.checks import check_heads, check_patches, check_positive
-from backbones.initialisation import Rules, normal, ones, xavier_uniform, zeros
-from backbones.layers.attention import Attention, Heads, attend, join
-from backbones.layers.embedding import LabelEmbedding, StepEmbedding, TimeEmbedding
+from backbones.checks import check_sides, check_sizes
+from backbones.initialisation import ADALN_ZERO, Rules, ones
+from backbones.layers.attention import Attention, attend, key_mask, parted
+from backbones.layers.embedding import (
+    LabelEmbedding,
+    LabelTokens,
+    PooledEmbedding,
+    StepEmbedding,
+    TimeEmbedding,
+    vector,
+)
 from backbones.layers.feed_forward import FeedForward
 from backbones.layers.modulation import FinalLayer, gated, modulate, modulation, norm
-from backbones.layers.null import NullRow
+from backbones.layers.null import NullContext
 from backbones.layers.patching import PatchEmbed, grid_of, patch_features, unpatchify
-from backbones.layers.positions import check_positions, grid_positions
-
-LABEL_TOKENS = 4
-"""Context tokens made of a label where the data has no context of its own."""
+from backbones.layers.positions import Coordinates, check_positions, grid_positions
+from backbones.spec import sections_of
 
 
 class Stream(nn.Module):
     """One token stream's weights in a joint block: what comes before the attention, and what comes after.
 
     Args:
-        last: the context stream of the last block, whose output nothing reads: no projection and no MLP.
+        last: a context stream of the last block, whose output nothing reads: no projection and no MLP.
+        alone: whether the stream's tokens also attend to one another alone, in a second attention ``attn2`` of the
+            same normed tokens, with a shift, a scale and a gate of its own (SD3.5-medium).
     """
 
-    def __init__(self, *, width: int, heads: int, mlp_ratio: float, qk_norm: bool, last: bool = False) -> None:
+    def __init__(
+        self, *, width: int, heads: int, mlp_ratio: float, qk_norm: bool, last: bool = False, alone: bool = False
+    ) -> None:
         super().__init__()
         self.last = last
+        self.count = 2 if last else 9 if alone else 6
         self.norm1 = norm(width)
         self.attn = Attention(width=width, heads=heads, qk_norm=qk_norm, project=not last)
-        self.adaLN_modulation = modulation(width, 2 if last else 6)
+        self.attn2 = Attention(width=width, heads=heads, qk_norm=qk_norm) if alone else None
+        self.adaLN_modulation = modulation(width, self.count)
         if not last:
             self.norm2 = norm(width)
             self.mlp = FeedForward(width=width, ratio=mlp_ratio)
 
-    def before(self, x: Tensor, y: Tensor) -> tuple[Heads, tuple[Tensor, ...]]:
-        """Queries, keys and values of tokens x (B, N, D), and the modulations (B, D) that :meth:`after` needs."""
-        shift, scale, *rest = self.adaLN_modulation(y).chunk(2 if self.last else 6, dim=1)
-        return self.attn.split(modulate(self.norm1(x), shift, scale)), tuple(rest)
+    def before(self, x: Tensor, y: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Tokens x (B, N, D) projected for the joint attention (B, N, 3, h, k), and what :meth:`after` needs."""
+        shift, scale, *rest = self.adaLN_modulation(y).chunk(self.count, dim=1)
+        normed = self.norm1(x)
+        if self.attn2 is not None:
+            *rest, shift2, scale2, gate2 = rest
+            rest += [gate2, self.attn2(modulate(normed, shift2, scale2))]
+        return self.attn.project(modulate(normed, shift, scale)), tuple(rest)
 
     def after(self, x: Tensor, attended: Tensor, rest: tuple[Tensor, ...]) -> Tensor:
         """Add what was attended to, then the MLP, each through its gate; x itself where nothing reads the result."""
         if self.last:
             return x
-        gate1, shift2, scale2, gate2 = rest
+        gate1, shift2, scale2, gate2, *alone = rest
         x = gated(x, gate1, self.attn.proj(attended))
+        if alone:
+            x = gated(x, *alone)
         return gated(x, gate2, self.mlp(modulate(self.norm2(x), shift2, scale2)))
 
 
 class JointBlock(nn.Module):
-    """Two streams of tokens, each with its own weights, in one attention."""
+    """Two or three streams of tokens, each with its own weights, in one attention: context first, the patches last.
 
-    def __init__(self, *, width: int, heads: int, mlp_ratio: float, qk_norm: bool, last: bool) -> None:
+    Args:
+        sets: how many streams.
+        last: whether nothing reads the contexts after this block.
+        alone: whether the patches also attend to one another alone.
+    """
+
+    def __init__(
+        self, *, width: int, heads: int, mlp_ratio: float, qk_norm: bool, sets: int, last: bool, alone: bool
+    ) -> None:
         super().__init__()
-        size = {"width": width, "heads": heads, "mlp_ratio": mlp_ratio, "qk_norm": qk_norm}
+        size: dict[str, Any] = {"width": width, "heads": heads, "mlp_ratio": mlp_ratio, "qk_norm": qk_norm}
         self.context_block = Stream(**size, last=last)
-        self.x_block = Stream(**size)
+        self.second_context_block = Stream(**size, last=last) if sets == 3 else None
+        self.x_block = Stream(**size, alone=alone)
 
-    def forward(self, context: Tensor, x: Tensor, y: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Context (B, L, D), image tokens (B, N, D), vector (B, D) and key mask (B, 1, 1, L+N) to both streams."""
-        context_heads, context_rest = self.context_block.before(context, y)
-        x_heads, x_rest = self.x_block.before(x, y)
-        attended = attend(*join(context_heads, x_heads), mask)
-        length = context.shape[1]
-        context = self.context_block.after(context, attended[:, :length], context_rest)
-        return context, self.x_block.after(x, attended[:, length:], x_rest)
+    def forward(self, y: Tensor, mask: Tensor | None, *streams: Tensor) -> tuple[Tensor, ...]:
+        """Vector (B, D), key mask (B, 1, 1, sum of N) and each stream's tokens (B, N, D) to each stream's tokens."""
+        weights = [w for w in (self.context_block, self.second_context_block, self.x_block) if w is not None]
+        before = [w.before(x, y) for w, x in zip(weights, streams, strict=True)]
+        together = parted(torch.cat([qkv for qkv, _ in before], dim=1), _scales(weights, streams))
+        attended = attend(*together, mask).split([x.shape[1] for x in streams], dim=1)
+        each = zip(weights, streams, attended, before, strict=True)
+        return tuple(w.after(x, a, rest) for w, x, a, (_, rest) in each)
 
 
-class PooledEmbedding(nn.Module):
-    """A pooled text vector (B, P) to (B, D): Linear, SiLU, Linear."""
-
-    def __init__(self, *, pooled: int, width: int) -> None:
-        super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(pooled, width), nn.SiLU(), nn.Linear(width, width))
-
-    def forward(self, pooled: Tensor) -> Tensor:
-        """(B, P) to (B, D)."""
-        return self.mlp(pooled)
+def _scales(weights: Sequence[Stream], streams: Sequence[Tensor]) -> Tensor | None:
+    """The scales (sum of N, 2, 1, k) of all tokens' queries and keys, each stream's its own; None without QK-norm."""
+    own = [weight.attn.scales() for weight in weights]
+    each = [one.expand(x.shape[1], -1, -1, -1) for one, x in zip(own, streams, strict=True) if one is not None]
+    return torch.cat(each) if each else None
 
 
 class MMDiT(Backbone):
     """MM-DiT (SD3, Esser et al. 2024): context and image tokens with separate weights, one attention; any condition.
 
-    The vector y = time (+ pooled) (+ label) (+ step) modulates both streams. Data without a context still has a
+    The vector y = time (+ pooled) (+ label) (+ step) modulates all streams. Data without a context still have a
     context stream: a table turns the label (or its absence) into 4 tokens. A dropped row has a learned null row in
     place of each context token, all of them attended to, and of the pooled vector; these start at zero, which is
-    SD3's null, and come on top of the published count D²(36d − 9) + D(30d + 6526) + 64.
+    SD3's null, and come on top of the published count D²(36d − 9) + D(30d + 6526) + 64. Samples of any sides are taken.
+
+    Where the context has two sections (the tokens of two text encoders), ``sets=3`` gives each weights of its own, the
+    linear layer in front included (SD3 §5.2.3). SD3.5-medium is ``MMDiT-d24`` with ``qk_norm`` and ``self_attention``
+    in blocks 0 to 12; what those do is described at :class:`Stream`.
 
     Args:
-        spec: shape, number of classes, context (L, width) and pooled width; filled in by the framework.
+        spec: shape and what its condition has; filled in by the framework.
         step: whether the network is told the step size; filled in by the framework.
         patch: the side of a patch; divides every side of a sample.
         width: D, a multiple of heads and of 2·(number of axes); in the paper's models 64·depth.
         depth: number of joint blocks.
         heads: attention heads; in the paper's models = depth.
         mlp_ratio: hidden width of a block's MLPs divided by D.
-        qk_norm: RMS-normalise queries and keys in both streams (the paper's §5.3.2, for bf16 at high resolution).
+        qk_norm: RMS-normalise queries and keys in all streams (the paper's §5.3.2, for bf16 at high resolution).
         time_scale: what t is multiplied by before its sine-cosine code.
+        sets: 2 for one set of weights for all context tokens and one for the patches; 3 for two of the former.
+        self_attention: the blocks, counted from 0, in which the patches also attend to one another alone.
+        max_size: M, the places along each axis of a position table of which a sample takes the middle; 0 for none.
+        position_scale: the distance of two patches in the position codes.
+        position_offset: the place, of the table or from the first patch, whose coordinate is 0.
+        learned_null: whether null rows are parameters; if not they are 0, and all parameters are published ones.
 
     Raises:
-        ValueError: a size that does not fit.
+        ValueError: a size that does not fit, blocks that there are not, or ``sets=3`` for a context of one section.
     """
 
     takes: ClassVar[tuple[str, ...]] = ("label", "context", "pooled")
@@ -125,17 +157,7 @@ class MMDiT(Backbone):
         "MMDiT-d30": {"patch": 2, "width": 1920, "depth": 30, "heads": 30},
         "MMDiT-d38": {"patch": 2, "width": 2432, "depth": 38, "heads": 38},
     }
-    rules: Rules = (
-        ("*adaLN_modulation.1.*", zeros),
-        ("final_layer.linear.*", zeros),
-        ("step_embedder.mlp.2.*", zeros),
-        ("null_*", zeros),
-        ("*_embedder.mlp.*.weight", normal(0.02)),
-        ("*.embedding_table.weight", normal(0.02)),
-        ("*.ln_[qk].weight", ones),
-        ("*.bias", zeros),
-        ("*.weight", xavier_uniform),
-    )
+    rules: Rules = (("*.ln_[qk].weight", ones), *ADALN_ZERO)
 
     def __init__(
         self,
@@ -149,72 +171,96 @@ class MMDiT(Backbone):
         mlp_ratio: float = 4.0,
         qk_norm: bool = False,
         time_scale: float = 1000.0,
+        sets: Literal[2, 3] = 2,
+        self_attention: tuple[int, ...] = (),
+        max_size: int = 0,
+        position_scale: float = 1.0,
+        position_offset: float = 0.0,
+        learned_null: bool = True,
     ) -> None:
         super().__init__(spec, step=step)
-        check_positive(width=width, depth=depth, mlp_ratio=mlp_ratio, time_scale=time_scale)
-        check_patches("MM-DiT", spec.shape, patch)
-        check_heads(width, heads)
+        size: dict[str, Any] = {"width": width, "heads": heads, "mlp_ratio": mlp_ratio}
+        check_sizes(family="MM-DiT", spec=spec, patch=patch, depth=depth, time_scale=time_scale, **size)
         dims = len(spec.shape) - 1
         check_positions("MM-DiT", width, dims)
         self.patch, self.width, self.depth, self.heads = patch, width, depth, heads
         self.mlp_ratio, self.qk_norm, self.time_scale = mlp_ratio, qk_norm, time_scale
+        self.sets, self.self_attention, self.learned_null = sets, tuple(self_attention), learned_null
+        self.max_size, self.position_scale, self.position_offset = max_size, position_scale, position_offset
+        self._coordinates = Coordinates(max_size, position_scale, position_offset)
+        self._check_blocks()
+        self.check_shape(tuple(spec.shape))
         self.x_embedder = PatchEmbed(channels=spec.shape[0], patch=patch, width=width, dims=dims)
         self.t_embedder = TimeEmbedding(width=width, scale=time_scale)
         self.step_embedder = StepEmbedding(width=width, scale=time_scale) if step else None
-        self._build_condition(spec)
-        size = {"width": width, "heads": heads, "mlp_ratio": mlp_ratio, "qk_norm": qk_norm}
-        self.joint_blocks = nn.ModuleList([JointBlock(**size, last=i == depth - 1) for i in range(depth)])
+        self._build_condition()
+        self.joint_blocks = nn.ModuleList(
+            JointBlock(**size, qk_norm=qk_norm, sets=sets, last=i == depth - 1, alone=i in self.self_attention)
+            for i in range(depth)
+        )
         self.final_layer = FinalLayer(width=width, outputs=patch_features(spec.shape, patch))
 
-    def _build_condition(self, spec: Spec) -> None:
-        width, classes = self.width, spec.num_classes
-        self.y_embedder = PooledEmbedding(pooled=spec.pooled, width=width) if spec.pooled else None
-        self.null_pooled = NullRow(spec.pooled) if spec.pooled else None
+    def _check_blocks(self) -> None:
+        sections = sections_of(self.spec)
+        if self.sets not in (2, 3):
+            raise ValueError(f"sets={self.sets}; allowed: 2, 3")
+        if self.sets == 3 and len(sections) != 2:
+            has = f"a context of {len(sections)} section{'s' * (len(sections) != 1)}" if sections else "no context"
+            raise ValueError(
+                f"sets=3 is for a context of two sections, the tokens of two text encoders; this data has {has}"
+            )
+        foreign = [str(i) for i in self.self_attention if not 0 <= i < self.depth]
+        if foreign:
+            raise ValueError(f"self_attention has block {', '.join(foreign)}; there are 0 to {self.depth - 1}")
+
+    def _build_condition(self) -> None:
+        spec, width, learned = self.spec, self.width, self.learned_null
+        classes, context = spec.num_classes, spec.context
+        self.y_embedder = (
+            PooledEmbedding(pooled=spec.pooled, width=width, learned_null=learned) if spec.pooled else None
+        )
         self.label_embedder = LabelEmbedding(classes=classes, width=width) if classes else None
-        if spec.context is None:
-            self.label_context = LabelEmbedding(classes=classes, width=LABEL_TOKENS * width)
-            self.context_embedder, self.null_context = None, None
-        else:
-            self.label_context = None
-            self.context_embedder = nn.Linear(spec.context[1], width)
-            self.null_context = NullRow(spec.context[1])
+        self.label_context = None if context else LabelTokens(classes=classes, width=width)
+        self.null_context = NullContext(*context, learned=learned) if context else None
+        self.context_embedder = nn.Linear(context[1], width) if context else None
+        self.second_context_embedder = nn.Linear(context[1], width) if context and self.sets == 3 else None
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuse other channels and axes than the data's, sides that are not whole patches, and too many of these."""
+        check_sides(shape, self.spec, self.patch)
+        grid = grid_of(shape, self.patch)
+        if 0 < self.max_size < max(grid):
+            raise ValueError(f"a sample of {'×'.join(map(str, grid))} patches; max_size={self.max_size} along an axis")
 
     def compute(self, z: Tensor, t: Tensor, condition: Complete, step: Tensor | None) -> Tensor:
-        """Embed, pass both streams through the blocks, lay the image's patches out again."""
+        """Embed, pass all streams through the blocks, lay the image's patches out again."""
         grid = grid_of(tuple(z.shape[1:]), self.patch)
-        y = self._vector(t, condition, step)
-        context, mask = self._context(z, condition)
+        y = vector(
+            t,
+            condition,
+            step,
+            time=self.t_embedder,
+            steps=self.step_embedder,
+            label=self.label_embedder,
+            pooled=self.y_embedder,
+        )
+        streams, mask = self._contexts(z, condition)
         x = self.x_embedder(z)
-        x = x + grid_positions(grid, self.width, device=x.device, dtype=x.dtype)
-        if mask is not None:
-            mask = torch.cat([mask, mask.new_ones(x.shape[:2])], dim=1)[:, None, None]
+        x = x + grid_positions(grid, self.width, device=x.device, dtype=x.dtype, coordinates=self._coordinates)
+        mask = key_mask(mask, x.shape[1])
+        streams = (*streams, x)
         for block in self.joint_blocks:
-            context, x = block(context, x, y, mask)
-        return unpatchify(self.final_layer(x, y), grid, self.patch)
+            streams = block(y, mask, *streams)
+        return unpatchify(self.final_layer(streams[-1], y), grid, self.patch)
 
-    def _vector(self, t: Tensor, condition: Complete, step: Tensor | None) -> Tensor:
-        value, drop = condition.value, condition.drop
-        y = self.t_embedder(t)
-        if self.y_embedder is not None and self.null_pooled is not None:
-            y = y + self.y_embedder(self.null_pooled(value["pooled"], drop["pooled"]))
-        if self.label_embedder is not None:
-            y = y + self.label_embedder(value["label"], drop["label"])
-        if self.step_embedder is not None:
-            assert step is not None
-            y = y + self.step_embedder(step)
-        return y
-
-    def _context(self, z: Tensor, condition: Complete) -> tuple[Tensor, Tensor | None]:
-        """Context tokens (B, L, D), and which of them (B, L) may be attended to, or None for all."""
-        value, drop = condition.value, condition.drop
-        if self.context_embedder is not None and self.null_context is not None:
-            mask = value.get("context_mask")
-            mask = None if mask is None else mask.bool() | drop["context"][:, None]
-            return self.context_embedder(self.null_context(value["context"], drop["context"])), mask
-        assert self.label_context is not None
-        if "label" in value:
-            tokens = self.label_context(value["label"], drop["label"])
-        else:
-            none = torch.zeros(z.shape[0], dtype=torch.int64, device=z.device)
-            tokens = self.label_context(none, none == 0)
-        return tokens.unflatten(1, (LABEL_TOKENS, self.width)), None
+    def _contexts(self, z: Tensor, condition: Complete) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        """The tokens (B, L, D) of each context stream, and which of all (B, sum of L) may be attended to, or None."""
+        if self.label_context is not None:
+            return (self.label_context(condition, z),), None
+        assert self.null_context is not None
+        assert self.context_embedder is not None
+        context, mask = self.null_context(condition)
+        if self.second_context_embedder is None:
+            return (self.context_embedder(context),), mask
+        first = sections_of(self.spec)[0]
+        return (self.context_embedder(context[:, :first]), self.second_context_embedder(context[:, first:])), mask

@@ -32,6 +32,16 @@ class Spec(Protocol):
         ...
 
     @property
+    def sections(self) -> tuple[int, ...]:
+        """The lengths of the parts of the context that come from different text encoders; () where one gives all."""
+        ...
+
+    @property
+    def vocabulary(self) -> int:
+        """The number of word ids where the context comes as ids (L,), 0 filling up; 0 where it comes as tokens."""
+        ...
+
+    @property
     def data_std(self) -> float:
         """The standard deviation of the data's elements."""
         ...
@@ -41,3 +51,22 @@ def parts_of(spec: Spec) -> tuple[str, ...]:
     """The parts, of :data:`PARTS`, that a condition of this spec has."""
     present = {"label": spec.num_classes > 0, "context": spec.context is not None, "pooled": spec.pooled > 0}
     return tuple(part for part in PARTS if present[part])
+
+
+def sections_of(spec: Spec) -> tuple[int, ...]:
+    """The lengths of the context's sections: (L,) where nothing else is said, () where there is no context."""
+    if spec.context is None:
+        return ()
+    return tuple(spec.sections) or (spec.context[0],)
+
+
+def inputs_of(spec: Spec) -> dict[str, tuple[tuple[int, ...], bool]]:
+    """The tensors of a condition: name -> (shape without the batch, whether it holds integers)."""
+    found: dict[str, tuple[tuple[int, ...], bool]] = {}
+    if spec.num_classes:
+        found["label"] = ((), True)
+    if spec.context is not None:
+        found["context"] = (spec.context[:1], True) if spec.vocabulary else (tuple(spec.context), False)
+    if spec.pooled and not spec.vocabulary:
+        found["pooled"] = ((spec.pooled,), False)
+    return found

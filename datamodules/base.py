@@ -32,22 +32,28 @@ class Uniforms(Protocol):
 class Rows(Dataset[Batch]):
     """Tensors in memory, read by batches of rows.
 
-    `rows[LongTensor (B,)]` is {"x": (B, …) float32, "index": (B,) int64} and, where there are labels,
-    "condition": {"label": (B,) int64}. `index` is the row within the split.
+    `rows[LongTensor (B,)]` is {"x": (B, …) float32, "index": (B,) int64} and, where there is a condition,
+    "condition": any of {"label": (B,) int64, "context": (B, L, D) or ids (B, L), "pooled": (B, P)}. `index` is the row
+    within the split.
     """
 
-    def __init__(self, x: Tensor, label: Tensor | None = None) -> None:
-        if label is not None and len(label) != len(x):
-            raise ValueError(f"{len(x)} samples, but {len(label)} labels")
+    def __init__(
+        self, x: Tensor, label: Tensor | None = None, *, context: Tensor | None = None, pooled: Tensor | None = None
+    ) -> None:
+        given = {"label": label, "context": context, "pooled": pooled}
         self.x, self.label = x.float().contiguous(), label
+        self.condition = {name: part for name, part in given.items() if part is not None}
+        for name, part in self.condition.items():
+            if len(part) != len(x):
+                raise ValueError(f"{len(x)} samples, but {len(part)} {name}s")
 
     def __len__(self) -> int:
         return len(self.x)
 
     def __getitem__(self, rows: Tensor) -> Batch:
         batch: Batch = {"x": self.x[rows], "index": rows}
-        if self.label is not None:
-            batch["condition"] = {"label": self.label[rows]}
+        if self.condition:
+            batch["condition"] = {name: part[rows] for name, part in self.condition.items()}
         return batch
 
 
@@ -63,6 +69,8 @@ class DataModule(ABC):
     """Name of the feature extractor that distances on these data use by default."""
     cell: ClassVar[float | None] = None
     """Width, in normalised units, of the cells that values are rounded to; None where they are continuous."""
+    names: ClassVar[tuple[str, ...]] = ()
+    """What a caption calls the classes, by label; () where there is no name for them."""
     pairs: ClassVar[bool] = False
     """Whether a training batch carries "noise" (B, *spec.shape), the standard normal noise that belongs to each x."""
 
@@ -133,6 +141,6 @@ class DataModule(ABC):
             rows = self.dataset(split)
             digest.update(f"{split} {tuple(rows.x.shape)}".encode())
             digest.update(rows.x.numpy().tobytes())
-            if rows.label is not None:
-                digest.update(rows.label.numpy().tobytes())
+            for part in rows.condition.values():
+                digest.update(part.numpy().tobytes())
         return digest.hexdigest()[:16]

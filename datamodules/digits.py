@@ -13,6 +13,8 @@ from datamodules.spec import DataSpec
 from datamodules.split import stratified
 
 HELD_OUT = 360
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+NAMES = tuple(f"the digit {word}" for word in DIGITS)
 
 
 class Digits(ImageData):
@@ -30,6 +32,7 @@ class Digits(ImageData):
 
     features: ClassVar[str] = "digits_cnn"
     cell: ClassVar[float | None] = 1 / 8
+    names: ClassVar[tuple[str, ...]] = NAMES
 
     def __init__(self, *, shift: int = 0, rotation: float = 0.0, flip: bool = False) -> None:
         super().__init__(shift=shift, rotation=rotation, flip=flip)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from datamodules.base import Rows
+from datamodules.digits import NAMES
 from datamodules.images import ImageData
 from datamodules.spec import DataSpec
 from datamodules.split import stratified
@@ -33,6 +34,7 @@ class MNIST(ImageData):
 
     features: ClassVar[str] = "mnist_cnn"
     cell: ClassVar[float | None] = 1 / 127.5
+    names: ClassVar[tuple[str, ...]] = NAMES
 
     def __init__(self, *, shift: int = 0, rotation: float = 0.0, flip: bool = False) -> None:
         super().__init__(shift=shift, rotation=rotation, flip=flip)

@@ -21,11 +21,13 @@ class Synthetic(DataModule):
         num_classes: number of labels; 0 for none.
         context: (L, D), length and width of the context tokens; null for none.
         pooled: width of the pooled vector; 0 for none.
+        sections: lengths of the parts of the context that come from different text encoders (SD3: 77, 77).
         size: number of training samples; half as many are held out.
         seed: which are drawn; part of the data, not the run's seed.
 
     Raises:
-        ValueError: a size that is not positive, fewer than 2 samples or a negative seed.
+        ValueError: a size that is not positive, sections that do not make up the context, fewer than 2 samples or a
+            negative seed.
     """
 
     features: ClassVar[str] = "pixels"
@@ -39,14 +41,15 @@ class Synthetic(DataModule):
         pooled: int = 0,
         size: int = 64,
         seed: int = 0,
+        sections: tuple[int, ...] = (),
     ) -> None:
         if size < 2:
             raise ValueError(f"size is {size}; at least 2 samples are needed")
         if seed < 0:
             raise ValueError(f"seed is {seed}; it must not be negative")
         self.shape, self.num_classes, self.context, self.pooled = shape, num_classes, context, pooled
-        self.size, self.seed = size, seed
-        self._spec = DataSpec(shape, num_classes=num_classes, context=context, pooled=pooled)
+        self.size, self.seed, self.sections = size, seed, sections
+        self._spec = DataSpec(shape, num_classes=num_classes, context=context, pooled=pooled, sections=sections)
 
     @property
     def spec(self) -> DataSpec:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from backbones.spec import inputs_of
 from experiments.config import Plugin
 from experiments.config.plugins import resolve_plugin
 from experiments.shapes import Shapes, Unknown
@@ -139,11 +140,8 @@ def evaluations_per_sample(objective: Objective, steps: int, solver: str, guidan
 
 def _condition(spec: Any, rows: int, device: str = "cpu") -> dict[str, Tensor] | None:
     """A condition of the right shapes."""
-    condition: dict[str, Tensor] = {}
-    if spec.num_classes:
-        condition["label"] = torch.zeros(rows, dtype=torch.int64, device=device)
-    if spec.context:
-        condition["context"] = torch.zeros(rows, *spec.context, device=device)
-    if spec.pooled:
-        condition["pooled"] = torch.zeros(rows, spec.pooled, device=device)
-    return condition or None
+    dtypes = {True: torch.int64, False: torch.float32}
+    return {
+        name: torch.zeros(rows, *shape, dtype=dtypes[integers], device=device)
+        for name, (shape, integers) in inputs_of(spec).items()
+    } or None

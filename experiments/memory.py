@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
+from backbones.spec import inputs_of
 from experiments.config import Config, averages
 from experiments.config.checks import meta_backbone
 from experiments.config.plugins import build_cached
@@ -187,13 +188,11 @@ def activation_bytes(network: nn.Module, samples: int, dtype: torch.dtype) -> tu
 def meta_batch(spec: Any, samples: int, dtype: torch.dtype, *, step: bool) -> dict[str, Any]:
     """A network's arguments for data of this spec, on the meta device."""
     options: dict[str, Any] = {"device": "meta", "dtype": dtype}
-    condition: dict[str, Tensor] = {}
-    if spec.num_classes:
-        condition["label"] = torch.empty(samples, device="meta", dtype=torch.int64)
-    if spec.context is not None:
-        condition["context"] = torch.empty(samples, *spec.context, **options)
-    if spec.pooled:
-        condition["pooled"] = torch.empty(samples, spec.pooled, **options)
+    dtypes = {True: torch.int64, False: dtype}
+    condition = {
+        name: torch.empty(samples, *shape, device="meta", dtype=dtypes[integers])
+        for name, (shape, integers) in inputs_of(spec).items()
+    }
     time = torch.empty(samples, device="meta")
     z = torch.empty(samples, *spec.shape, **options)
     return {"z": z, "t": time, "condition": condition or None} | ({"step": time} if step else {})
@@ -224,8 +223,10 @@ class _Record:
     def _leave(self, block: nn.Module, given: Any, result: Any) -> None:
         self._block = None
 
-    def _storages(self, values: list[Any]) -> Iterator[tuple[int, int]]:
+    def _storages(self, values: Sequence[Any]) -> Iterator[tuple[int, int]]:
         for value in values:
+            if isinstance(value, (tuple, list)):
+                yield from self._storages(value)
             if isinstance(value, Tensor):
                 storage = value.untyped_storage()
                 if storage._cdata not in self._parameters:

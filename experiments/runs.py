@@ -156,7 +156,9 @@ class Run:
         write_json(self.path / "evaluations" / f"{key}.json", value)
 
 
-_ADDED: Mapping[str, Any] = {"guidance_interval": None, "guidance_rescale": 0.0, "grid": None, "dtype": "float32"}
+_ADDED: Mapping[str, Any] = {
+    "guidance_interval": None, "guidance_rescale": 0.0, "guidance_channels": None, "grid": None, "dtype": "float32",
+}  # fmt: skip
 """Settings that came later and the value that is what was done before: evaluations from before keep their names."""
 
 

@@ -27,9 +27,9 @@ ELEMENTWISE = frozenset(
 
 LAYOUT = frozenset(
     (
-        "__get__", "__getitem__", "chunk", "contiguous", "detach", "dim", "empty", "expand", "flatten", "new_empty",
-        "permute", "promote_types", "reshape", "size", "split", "squeeze", "to", "transpose", "unbind", "unflatten",
-        "unsqueeze", "view", "view_as",
+        "__get__", "__getitem__", "chunk", "contiguous", "detach", "dim", "empty", "expand", "flatten",
+        "is_floating_point", "new_empty", "permute", "promote_types", "reshape", "size", "split", "squeeze", "to",
+        "transpose", "unbind", "unflatten", "unsqueeze", "view", "view_as",
     )
 )  # fmt: skip
 """Functions that torch lays out quickly by itself, and that cost nothing."""
@@ -104,6 +104,10 @@ def _convolution(
     return result, 2 * result.numel() * weight[0].numel()
 
 
+def _normed(x: Tensor, *_: Any, **__: Any) -> Laid:
+    return x.new_empty(x.shape), 0
+
+
 def _embedding(index: Tensor, weight: Tensor, *_: Any, **__: Any) -> Laid:
     return weight.new_empty(*index.shape, weight.shape[-1]), 0
 
@@ -127,6 +131,7 @@ KNOWN: Mapping[Any, Callable[..., Laid]] = {
     F.linear: _linear,
     F.scaled_dot_product_attention: _attention,
     F.conv2d: _convolution,
+    F.group_norm: _normed,
     F.embedding: _embedding,
     torch.arange: _arange,
     torch.cat: _cat,

@@ -21,22 +21,25 @@ class Guidance:
     With a reference network the guidance is out_ref(c) + w·(out(c) − out_ref(c)), autoguidance: away from what a
     smaller or less trained network does, with or without a condition. Each network is called once.
     Source: Ho and Salimans 2022 (classifier-free guidance; their 1 + w is this w); Kynkäänniemi et al. 2024 (interval);
-    Lin et al. 2024, eq. 15 and 16 (rescaling); Karras et al. 2024 (autoguidance).
+    Lin et al. 2024, eq. 15 and 16 (rescaling); Karras et al. 2024 (autoguidance); Peebles and Xie 2022 (channels).
 
     Args:
         scale: w.
         interval: (lowest, highest) path time at which to guide; outside it the condition alone is used.
         rescale: φ in [0, 1]: how far the guided output's standard deviation is drawn back to the conditional one's.
         reference: a weaker network with the same head and path, called as the network is.
+        channels: guide the first so many channels, the others follow the condition alone; DiT samples with 3 of its 4.
 
     Raises:
-        ValueError: a scale that is not finite, an interval that is not 0 ≤ lowest ≤ highest ≤ 1, φ out of range.
+        ValueError: a scale that is not finite, an interval that is not 0 ≤ lowest ≤ highest ≤ 1, φ out of range, no
+            channel.
     """
 
     scale: float = 1.0
     interval: tuple[float, float] | None = None
     rescale: float | None = None
     reference: Network | None = None
+    channels: int | None = None
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.scale):
@@ -45,6 +48,8 @@ class Guidance:
             raise ValueError(f"the guidance interval must be 0 ≤ lowest ≤ highest ≤ 1, got {self.interval}")
         if self.rescale is not None and not 0 <= self.rescale <= 1:
             raise ValueError(f"the guidance rescaling must be in [0, 1], got {self.rescale}")
+        if self.channels is not None and self.channels < 1:
+            raise ValueError(f"guidance takes at least 1 channel, got {self.channels}")
 
     def wrap(self, network: Network, condition: Condition, time: Callable[[Tensor], Tensor]) -> Network:
         """The guided network; the network itself where w = 1. `time` maps noise labels to path times.
@@ -73,6 +78,8 @@ class Guidance:
 
     def _combine(self, better: Tensor, worse: Tensor) -> Tensor:
         out = worse + self.scale * (better - worse)
+        if self.channels is not None:
+            out = torch.cat((out[:, : self.channels], better[:, self.channels :]), dim=1)
         if not self.rescale:
             return out
         ratio = better.flatten(1).std(1) / out.flatten(1).std(1)

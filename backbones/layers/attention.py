@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import rms_norm, scaled_dot_product_attention
 
 Heads = tuple[Tensor, Tensor, Tensor]
 """Queries, keys and values, each (B, h, N, k)."""
 
+EPSILON = 1e-6
+"""Added to the mean square of a query or a key."""
 
-class HeadNorm(nn.RMSNorm):
-    """RMS normalisation of each head's vectors, with a learned scale (k,), computed in the scale's dtype."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, h, N, k) to the same, in x's dtype."""
-        return super().forward(x.to(self.weight.dtype)).to(x.dtype)
+class HeadScale(nn.Module):
+    """The learned scale (k,) of each head's RMS-normalised vectors."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
 
 
 class Attention(nn.Module):
@@ -38,20 +41,52 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width, bias=qkv_bias)
-        self.ln_q = HeadNorm(width // heads, eps=1e-6) if qk_norm else nn.Identity()
-        self.ln_k = HeadNorm(width // heads, eps=1e-6) if qk_norm else nn.Identity()
+        self.ln_q = HeadScale(width // heads) if qk_norm else None
+        self.ln_k = HeadScale(width // heads) if qk_norm else None
         self.proj = nn.Linear(width, width) if project else nn.Identity()
+
+    def project(self, x: Tensor) -> Tensor:
+        """Tokens (B, N, D) to queries, keys and values side by side, (B, N, 3, h, k), not normalised yet."""
+        return self.qkv(x).unflatten(-1, (3, self.heads, -1))
+
+    def scales(self) -> Tensor | None:
+        """The scales (2, 1, k) of normalised queries and keys; None where they are not normalised."""
+        if self.ln_q is None or self.ln_k is None:
+            return None
+        return torch.cat([self.ln_q.weight, self.ln_k.weight]).view(2, 1, -1)
 
     def split(self, x: Tensor) -> Heads:
         """Project tokens (B, N, D) to queries, keys and values, each (B, h, N, k)."""
-        batch, tokens, width = x.shape
-        qkv = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        return self.ln_q(q), self.ln_k(k), v
+        return parted(self.project(x), self.scales())
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Let tokens (B, N, D) attend to one another; (B, N, D)."""
-        return self.proj(attend(*self.split(x)))
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Let tokens (B, N, D) attend to one another, but for masked keys (see :func:`attend`); (B, N, D)."""
+        return self.proj(attend(*self.split(x), mask))
+
+
+class CrossAttention(nn.Module):
+    """Attention of one stream's tokens to another's: softmax(QKᵀ/√k)·V with K and V from the other.
+
+    Its projection starts at zero (PixArt-α, Chen et al. 2023, §2.3), so that a block begins without it.
+
+    Args:
+        width: D, of both streams.
+        heads: h, a divisor of D.
+    """
+
+    def __init__(self, *, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q_linear = nn.Linear(width, width)
+        self.kv_linear = nn.Linear(width, 2 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Tokens (B, N, D) that ask, context (B, L, D) and key mask (B, 1, 1, L) to (B, N, D)."""
+        q = self.q_linear(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        kv = self.kv_linear(context).unflatten(-1, (2, self.heads, -1))
+        k, v = kv.permute(2, 0, 3, 1, 4).unbind(0)
+        return self.proj(attend(q, k, v, mask))
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -67,7 +102,27 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     return scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
 
 
-def join(first: Heads, second: Heads) -> Heads:
-    """Two streams' queries, keys and values behind one another along the tokens."""
-    q, k, v = (torch.cat(pair, dim=2) for pair in zip(first, second, strict=True))
-    return q, k, v
+def parted(qkv: Tensor, scales: Tensor | None = None) -> Heads:
+    """Queries, keys and values of all heads, queries and keys RMS-normalised where there are scales for them.
+
+    Both are normalised at once, in the scales' dtype, before the heads come in front of the tokens: one pass over what
+    lies in one piece.
+
+    Args:
+        qkv: (B, N, 3, h, k).
+        scales: (2, 1, k), or (N, 2, 1, k) where tokens of several streams have scales of their own.
+    """
+    if scales is None:
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        return q, k, v
+    both, v = qkv.split([2, 1], dim=2)
+    normed = rms_norm(both.to(scales.dtype), both.shape[-1:], eps=EPSILON) * scales
+    q, k = normed.to(qkv.dtype).permute(2, 0, 3, 1, 4).unbind(0)
+    return q, k, v.squeeze(2).transpose(1, 2)
+
+
+def key_mask(mask: Tensor | None, patches: int) -> Tensor | None:
+    """The mask (B, L) of context tokens as a key mask (B, 1, 1, L + N) where N patches, all allowed, follow them."""
+    if mask is None:
+        return None
+    return torch.cat([mask, mask.new_ones(mask.shape[0], patches)], dim=1)[:, None, None]

@@ -1,4 +1,4 @@
-"""Numbers and labels to vectors: time, step size, class."""
+"""Numbers, labels and vectors to vectors of the network's width: time, step size, class, pooled text."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import math
 
 import torch
 from torch import Tensor, nn
+
+from backbones.condition import Complete
+from backbones.layers.null import NullRow
 
 FREQUENCIES = 256
 """The width of the sine-cosine code in front of an embedding's MLP."""
@@ -19,38 +22,42 @@ def at_least_float32(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def sinusoid(values: Tensor, width: int) -> Tensor:
-    """[cos(vω), sin(vω)], ω_i = exp(−ln 10⁴ · i/half), i < half = width/2, in float32 at least.
+def sinusoid(values: Tensor, width: int, *, shift: int = 0) -> Tensor:
+    """[cos(vω), sin(vω)], ω_i = exp(−ln 10⁴ · i/(half − shift)), i < half = width/2, in float32 at least.
 
     Args:
         values: (B,) of any floating dtype.
         width: an even number.
+        shift: 0 as DiT, U-ViT and SD3 have it; 1 as the DiT of diffusers.
 
     Returns:
         (B, width).
     """
     half = width // 2
-    omega = torch.exp(-math.log(1e4) * torch.arange(half, device=values.device, dtype=torch.float32) / half)
+    omega = torch.exp(-math.log(1e4) * torch.arange(half, device=values.device, dtype=torch.float32) / (half - shift))
     angles = at_least_float32(values)[:, None] * omega
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
 class TimeEmbedding(nn.Module):
-    """A number to a vector: sine-cosine code of scale·t, then Linear, SiLU, Linear (DiT, SD3).
+    """A number to a vector: sine-cosine code of scale·t + offset, then Linear, SiLU, Linear (DiT, SD3).
 
     Args:
         width: D of the result.
         scale: what t is multiplied by: 1000 is the field's; for t in [0, 1] without it, codes hardly differ.
+        offset: what is added: −1 where training counted its steps from 0 (DDPM), 1 with scale −1 for time reversed.
+        frequency_shift: as of :func:`sinusoid`.
     """
 
-    def __init__(self, *, width: int, scale: float = 1000.0) -> None:
+    def __init__(self, *, width: int, scale: float = 1000.0, offset: float = 0.0, frequency_shift: int = 0) -> None:
         super().__init__()
-        self.scale = scale
+        self.scale, self.offset, self.frequency_shift = scale, offset, frequency_shift
         self.mlp = nn.Sequential(nn.Linear(FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, t: Tensor) -> Tensor:
         """(B,) to (B, D)."""
-        code = sinusoid(self.scale * at_least_float32(t), FREQUENCIES)
+        value = self.scale * at_least_float32(t) + self.offset
+        code = sinusoid(value, FREQUENCIES, shift=self.frequency_shift)
         return self.mlp(code.to(next(self.mlp.parameters()).dtype))
 
 
@@ -86,3 +93,76 @@ class LabelEmbedding(nn.Module):
     def forward(self, label: Tensor, drop: Tensor) -> Tensor:
         """Labels (B,) in 0…K−1 and drop (B,) bool to (B, width); the null row where dropped."""
         return self.embedding_table(torch.where(drop, self.classes, label))
+
+
+class LabelTokens(nn.Module):
+    """A label, or its absence, as a few context tokens, for networks whose data have no context of their own.
+
+    Args:
+        classes: K; 0 where there are no labels, and the tokens are a learned constant.
+        width: D.
+        tokens: L.
+    """
+
+    def __init__(self, *, classes: int, width: int, tokens: int = 4) -> None:
+        super().__init__()
+        self.classes, self.tokens = classes, tokens
+        self.embedding_table = nn.Embedding(classes + 1, tokens * width)
+
+    def forward(self, condition: Complete, z: Tensor) -> Tensor:
+        """The tokens (B, L, D) of the condition of samples z (B, ...)."""
+        if self.classes:
+            row = torch.where(condition.drop["label"], self.classes, condition.value["label"])
+        else:
+            row = torch.zeros(z.shape[0], dtype=torch.int64, device=z.device)
+        return self.embedding_table(row).unflatten(1, (self.tokens, -1))
+
+
+class PooledEmbedding(nn.Module):
+    """A pooled vector (B, P) to (B, D): Linear, SiLU, Linear; a learned vector, at first 0, where it is dropped (SD3).
+
+    Args:
+        pooled: P.
+        width: D.
+        learned_null: whether the vector for what is dropped is a parameter; it is 0 where not.
+    """
+
+    def __init__(self, *, pooled: int, width: int, learned_null: bool = True) -> None:
+        super().__init__()
+        self.null = NullRow(pooled, learned=learned_null)
+        self.mlp = nn.Sequential(nn.Linear(pooled, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, pooled: Tensor, drop: Tensor) -> Tensor:
+        """(B, P), and drop (B,) bool, to (B, D)."""
+        return self.mlp(self.null(pooled, drop))
+
+
+def vector(
+    t: Tensor,
+    condition: Complete,
+    step: Tensor | None,
+    *,
+    time: TimeEmbedding,
+    steps: StepEmbedding | None,
+    label: LabelEmbedding | None = None,
+    pooled: PooledEmbedding | None = None,
+) -> Tensor:
+    """The sum y of what modulates a network's blocks: time (+ pooled) (+ label) (+ step), each by its embedding.
+
+    Args:
+        t: (B,) times.
+        condition: holds what the embeddings ask for.
+        step: (B,) step sizes; there if ``steps`` is.
+
+    Returns:
+        (B, D).
+    """
+    y = time(t)
+    if pooled is not None:
+        y = y + pooled(condition.value["pooled"], condition.drop["pooled"])
+    if label is not None:
+        y = y + label(condition.value["label"], condition.drop["label"])
+    if steps is not None:
+        assert step is not None
+        y = y + steps(step)
+    return y

@@ -6,14 +6,31 @@ import torch
 from torch import Tensor, nn
 
 
-def norm(width: int) -> nn.LayerNorm:
+def norm(width: int, *, eps: float = 1e-6) -> nn.LayerNorm:
     """Layer norm without weights of its own; the modulation gives it some."""
-    return nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+    return nn.LayerNorm(width, elementwise_affine=False, eps=eps)
 
 
 def modulation(width: int, count: int) -> nn.Sequential:
     """SiLU and a linear layer from (B, D) to (B, count·D); initialised at zero, so that a block starts as identity."""
     return nn.Sequential(nn.SiLU(), nn.Linear(width, count * width))
+
+
+class SharedModulation(nn.Module):
+    """A table (count·D,) on top of modulations that all blocks share (PixArt-α §2.3, "adaLN-single").
+
+    Args:
+        width: D.
+        count: the number of shifts, scales and gates.
+    """
+
+    def __init__(self, *, width: int, count: int) -> None:
+        super().__init__()
+        self.scale_shift_table = nn.Parameter(torch.zeros(count * width))
+
+    def forward(self, shared: Tensor) -> Tensor:
+        """The shared modulations (B, count·D) to this block's, of the same shape."""
+        return shared + self.scale_shift_table
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:

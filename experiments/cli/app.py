@@ -14,9 +14,11 @@ from experiments.cli.bench import app as bench
 from experiments.cli.console import refuse
 from experiments.cli.ema import ema
 from experiments.cli.grid import app as grid
+from experiments.cli.matching import match
 from experiments.cli.pairs import pairs
 from experiments.cli.plugins import describe, list_plugins
 from experiments.cli.profile import profile
+from experiments.cli.public import export, import_
 from experiments.cli.results import evaluate, likelihood, sample
 from experiments.cli.train import resume, train
 from experiments.errors import Ended, UserError
@@ -70,8 +72,11 @@ app.command()(sample)
 app.command()(evaluate)
 app.command()(likelihood)
 app.command()(ema)
+app.command(name="import")(import_)
+app.command()(export)
 app.command()(pairs)
 app.command()(profile)
+app.command()(match)
 app.add_typer(grid, name="grid")
 app.command(name="list")(list_plugins)
 app.command()(describe)

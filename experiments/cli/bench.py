@@ -57,11 +57,32 @@ def objectives(pairs: int = 21, threads: int = 1) -> None:
 
 
 @app.command()
+def backbones(pairs: int = 21, threads: int = 1, compiled: bool = False, device: str = "cpu", only: str = "") -> None:
+    """Forward and backward of our DiT and MM-DiT beside diffusers': time and peak memory, as Markdown.
+
+    --only takes a part of a case's name.
+    """
+    from experiments.bench.backbones import table
+
+    for line in table(pairs=pairs, threads=threads, compiled=compiled, device=device, only=only):
+        print(line, flush=True)
+
+
+@app.command()
 def solvers() -> None:
     """The order of convergence of every solver on every path, as Markdown: docs/solvers.md."""
     from experiments.bench.solvers import table
 
     for line in table():
+        print(line, flush=True)
+
+
+@app.command()
+def intervals(studies: int = 2000) -> None:
+    """How often the report's intervals hold what they should, over simulated studies: docs/statistics.md."""
+    from experiments.bench.intervals import table
+
+    for line in table(studies=studies):
         print(line, flush=True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -133,9 +133,43 @@ app.command()(cells.cancel)
 
 
 @app.command()
-def report(study: StudyOrGrid, out: Out = None) -> None:
-    """Write the study's report anew and print its table."""
-    _show_report(_study(study, out), anew=True)
+def report(
+    study: StudyOrGrid,
+    other: Annotated[str | None, typer.Argument(metavar="[OTHER]", help="A second one, to compare with.")] = None,
+    out: Out = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What rows are compared with: an objective, a backbone, a variant or a cell; may be repeated."
+        ),
+    ] = None,
+    rank: Annotated[
+        str | None, typer.Option(help="Metrics of the global rank.", show_default="the first distance,precision")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Again every 10 s until the grid has ended.")] = False,
+) -> None:
+    """Write the study's report anew and print its table; with OTHER compare the two, OTHER less STUDY."""
+    if other is not None and watch:
+        raise UserError("--watch follows one study; two are compared once")
+    if other is not None:
+        from experiments.report import write_comparison
+
+        folder = write_comparison(_study(study, out).path, _study(other, None).path)
+        first = (folder / "comparison.md").read_text().split("\n## ")[:2]
+        Console().print("\n## ".join(first), markup=False, highlight=False, soft_wrap=True)
+        Console().print(f"The comparison: {folder / 'comparison.md'}", markup=False, highlight=False, soft_wrap=True)
+        return
+    ranked = [name.strip() for name in rank.split(",")] if rank else []
+    found = _study(study, out)
+    if watch:
+        from experiments.cli.watching import follow
+        from experiments.report import write_report
+
+        def write(every: float | None) -> None:
+            write_report(found.path, reload_every=every, baseline=baseline or [], ranked=ranked)
+
+        follow(found, write)
+    _show_report(found, anew=not watch, baseline=baseline or [], ranked=ranked)
 
 
 def _grid(name: str, overrides: list[str] | None, out: Path | None, *, smoke: bool = False) -> tuple[Grid, Study]:
@@ -177,10 +211,10 @@ def _finished(study: Study) -> bool:
     return all(state.state in ("done", "cancelled") for _, state in study.states())
 
 
-def _show_report(study: Study, *, anew: bool) -> None:
+def _show_report(study: Study, *, anew: bool, baseline: Sequence[str] = (), ranked: Sequence[str] = ()) -> None:
     from experiments.report import table, write_report
 
     console = Console()
-    folder = write_report(study.path) if anew else study.report
-    console.print(table(study.path))
+    folder = write_report(study.path, baseline=baseline, ranked=ranked) if anew else study.report
+    console.print(table(study.path, baseline=baseline))
     console.print(f"The report: {folder / 'index.html'}", markup=False, highlight=False, soft_wrap=True)

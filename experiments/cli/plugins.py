@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -59,14 +60,22 @@ def describe(
         int | None, typer.Option(metavar="N", min=1, help="Plan the memory of a training on N GPUs.")
     ] = None,
     gpu_memory: Annotated[float, typer.Option(metavar="GB", min=0, help="Memory of a GPU, in 10⁹ bytes.")] = 80.0,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the objective's density, weight and path (svg, png, pdf).")
+    ] = None,
 ) -> None:
     """Say what a plugin is, what it takes and what it becomes; without one named, the whole configuration.
 
     Examples: fewstep describe objective=shortcut; fewstep describe backbone=DiT-S/2 data=mnist;
-    fewstep describe density="mode(1.29)"; fewstep describe --config sd3_8b --gpus 256
+    fewstep describe density="mode(1.29)"; fewstep describe --config sd3_8b --gpus 256;
+    fewstep describe objective="rf/lognorm(0,1)" --out density.svg
     """
     from experiments.config import ConfigError, read, resolve
     from experiments.config.schema import PLUGINS
+    from experiments.portrait import check_format
+
+    if out is not None:
+        check_format(out)
 
     given = overrides or []
     loose = [text for text in given if text.partition("=")[0].partition(".")[0] not in _sections()]
@@ -74,10 +83,14 @@ def describe(
         _describe_loose(text)
     raw = read(config, [text for text in given if text not in loose])
     if loose and not raw.data:
+        if out is not None:
+            raise UserError(f"--out {out} draws an objective: name one, objective=…")
         return
     named = [section for section in PLUGINS if section in raw.data] if config is None else []
     for section in named:
         _describe_plugin(_section(raw.data, section))
+    if out is not None or "objective" in named:
+        _describe_portrait(raw.data, out)
     try:
         whole = resolve(raw)
     except ConfigError as error:
@@ -90,6 +103,24 @@ def describe(
             from experiments.cli.memory import describe_memory
 
             describe_memory(whole, gpus, gpu_memory)
+
+
+def _describe_portrait(data: Mapping[str, Any], out: Path | None) -> None:
+    """The objective's density, weight and path in a line each, and as a picture in ``out``."""
+    from experiments.config.plugins import build_cached
+    from experiments.config.schema import PLUGINS
+    from experiments.portrait import portrait, save
+
+    chosen = _section({"objective": PLUGINS["objective"][1], **data}, "objective")
+    curves = portrait(build_cached(chosen))
+    table = plain_table("what", "", "over")
+    table.show_header = False
+    for curve in curves:
+        table.add_row(Text(f"{curve.name} {curve.symbol}"), Text(curve.sparkline(), style="cyan"), Text(curve.told))
+    output().print()
+    output().print(table)
+    if out is not None:
+        tell(f"drawn: {save(curves, chosen.label, out)}")
 
 
 def _sections() -> tuple[str, ...]:
@@ -179,6 +210,30 @@ def _describe_facts(config: Config, named: list[str]) -> None:
         network = meta_backbone(config.backbone, config.data, step=objective.needs.step)
         count = sum(parameter.numel() for parameter in network.parameters())
         row("backbone", f"{config.backbone.label}, {count:,} parameters on {config.data.label}")
+        for what, value in _costs(network, config).items():
+            row(what, value)
     row("run", config.run_name)
     output().print()
     output().print(table)
+
+
+def _costs(network: Any, config: Config) -> dict[str, str]:
+    """What one sample costs the network: a forward pass's FLOPs, and what its gradient keeps of that pass."""
+    from experiments.flops import network_flops
+    from experiments.memory import activation_bytes, compute_type
+
+    dtype = compute_type(config)
+    everything, checkpointed = (_scaled(size) + "B" for size in activation_bytes(network, 1, dtype))
+    told = f"{everything}, {checkpointed} with blocks checkpointed; in {str(dtype).removeprefix('torch.')}"
+    return {
+        "forward pass": f"{_scaled(network_flops(network))}FLOPs for a sample, a multiply-add being two",
+        "activations": f"kept of a sample for its gradient: about {told}",
+    }
+
+
+def _scaled(value: float) -> str:
+    """Four digits and the prefix of a unit."""
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= factor:
+            return f"{value / factor:.4g} {prefix}"
+    return f"{value:g} "

@@ -28,6 +28,7 @@ Solver = Annotated[str | None, typer.Option(metavar="SOLVER", help="Instead of t
 Grid = Annotated[str | None, typer.Option(metavar="GRID", help="Times to sample at: uniform, karras, shifted(3), …")]
 Interval = Annotated[str | None, typer.Option(metavar="LOW,HIGH", help="Path times between which to guide.")]
 Rescale = Annotated[str | None, typer.Option(metavar="PHI", help="Guidance rescaling, 0 to 1.")]
+Channels = Annotated[str | None, typer.Option("--guidance-channels", metavar="N", help="Guide the first N channels.")]
 Dtype = Annotated[str | None, typer.Option(metavar="DTYPE", help="float32 or float64: arithmetic around the network.")]
 
 
@@ -42,22 +43,27 @@ def sample(
     grid: Grid = None,
     interval: Interval = None,
     rescale: Rescale = None,
+    channels: Channels = None,
     autoguide: Annotated[Path | None, typer.Option(metavar="RUN", help="A weaker run to guide away from.")] = None,
     dtype: Dtype = None,
+    trajectory: Annotated[bool, typer.Option("--trajectory", help="Animate the way from noise, too (APNG).")] = False,
 ) -> None:
     """Draw samples from a run: a PNG sheet and an .npz for each number of steps, in the run's samples/."""
     asked = {"steps": steps, "num": num, "weights": weights, "seed": seed, "solver": solver, "grid": grid}
-    asked |= {"guidance_interval": interval, "guidance_rescale": rescale, "dtype": dtype}
+    asked |= {"guidance_interval": interval, "guidance_rescale": rescale, "guidance_channels": channels, "dtype": dtype}
     scale = None if autoguide is None else _number(guidance)
     settings = _settings(run, asked if autoguide is not None else {**asked, "guidance": guidance})
 
     import experiments
     from experiments.evaluation.evaluate import guidance as guidance_of
+    from experiments.evaluation.sheets import sheet_caption
+    from experiments.evaluation.trajectory import Trajectory
 
     if scale is not None:
         settings = replace(settings, guidance=scale)
     opened, weaker = experiments.load(run), None if autoguide is None else experiments.load(autoguide)
     for count in settings.steps:
+        way = Trajectory(opened.objective.path, count) if trajectory else None
         drawn = opened.sample(
             steps=count,
             num=settings.num,
@@ -69,11 +75,20 @@ def sample(
             dtype=settings.dtype,
             seed=settings.seed,
             batch_size=settings.batch_size,
+            watch=way and way.watch,
         )
         words = [settings.weights[0], f"steps{count}", f"w{settings.guidance:g}", f"seed{settings.seed}"]
         words += [settings.solver or "", settings.grid or "", f"from-{weaker.run.path.name}" if weaker else ""]
         words += [f"interval{interval}" if interval else "", f"rescale{rescale}" if rescale else "", dtype or ""]
-        for file in opened.save_samples(drawn, re.sub(r"[^\w.=-]+", "_", "-".join(filter(None, words)))):
+        words += [f"channels{channels}" if channels else ""]
+        name = re.sub(r"[^\w.=-]+", "_", "-".join(filter(None, words)))
+        caption = sheet_caption(count, settings.weights[0], settings.guidance, settings.solver)
+        files = [*opened.save_samples(drawn, name, caption=caption)]
+        if way is not None:
+            file = opened.run.path / "samples" / f"{name}-trajectory.png"
+            opened.run.fence()
+            files.append(way.save(file, opened.data, condition=drawn.condition, caption=caption))
+        for file in files:
             print(file)
 
 
@@ -88,12 +103,13 @@ def evaluate(
     metrics: Annotated[str | None, typer.Option(metavar="NAME,…", help="As of fewstep list metrics.")] = None,
     interval: Interval = None,
     rescale: Rescale = None,
+    channels: Channels = None,
     dtype: Dtype = None,
 ) -> None:
     """Measure a run: distances to the training and the held-out split at each number of steps, and the loss."""
     asked = {"steps": steps, "weights": weights, "num": num, "guidance": guidance, "solver": solver, "grid": grid}
-    asked["metrics"] = metrics
-    settings = _settings(run, {**asked, "guidance_interval": interval, "guidance_rescale": rescale, "dtype": dtype})
+    asked |= {"metrics": metrics, "guidance_interval": interval, "guidance_rescale": rescale, "dtype": dtype}
+    settings = _settings(run, {**asked, "guidance_channels": channels})
 
     import experiments
 
@@ -108,6 +124,7 @@ def evaluate(
         dtype=settings.dtype,
         guidance_interval=settings.guidance_interval,
         guidance_rescale=settings.guidance_rescale,
+        guidance_channels=settings.guidance_channels,
     )
     output().print(_table(result["rows"]))
     for row in result["validation"]:

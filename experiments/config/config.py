@@ -34,6 +34,7 @@ class Config:
     evaluation: Evaluation
     seed: int = 0
     name: str | None = None
+    origin: str | None = None
     teacher: RunWeights | None = None
     start: RunWeights | None = None
     pairs: RunPairs | None = None
@@ -44,7 +45,7 @@ class Config:
         for section in SETTINGS:
             found[section] = plain(dataclasses.asdict(getattr(self, section)))
         built_on = {key: run.plain() if (run := getattr(self, key)) else None for key in RUNS}
-        return {**found, "seed": self.seed, "name": self.name, **built_on}
+        return {**found, "seed": self.seed, "name": self.name, "origin": self.origin, **built_on}
 
     def identity(self) -> dict[str, Any]:
         """Every field that is part of the run's identity; the rest is where and how it runs, and what is measured."""
@@ -129,7 +130,7 @@ def evaluated(ema: EMA, evaluation: Evaluation, written: Any) -> Evaluation:
 
 
 def sections(raw: Raw) -> dict[str, Any]:
-    """What is no plugin: the ``ema``, ``trainer`` and ``evaluation`` sections, ``seed`` and ``name``. Imports no torch.
+    """What is no plugin: sections of settings, ``seed``, ``name`` and ``origin``. Imports no torch.
 
     Raises:
         ConfigError: faults in these sections.

@@ -41,7 +41,7 @@ def child_digest(identity: Mapping[str, Any], origin: Mapping[str, Any]) -> str:
 
 
 def run_identity(sections: Mapping[str, Any]) -> dict[str, Any]:
-    """Every field that is part of a run's identity: the plugins, the marked fields of each section, the seed."""
+    """Every field that is part of a run's identity: the plugins, the marked fields of each section, seed, origin."""
     found = {key: section_identity(key, value) for key, value in sections.items()}
     return {key: own for key, own in found.items() if own is not None}
 
@@ -58,7 +58,7 @@ def section_identity(key: str, value: Any) -> Any:
             if mark.always or getattr(value, name) != getattr(standard, name)
         }
         return marked or None
-    return value if key == "seed" else None
+    return value if key in ("seed", "origin") else None
 
 
 @functools.cache

@@ -74,7 +74,15 @@ def read(file: Path | str | None, overrides: Sequence[str] = ()) -> Raw:
         ConfigError: YAML that cannot be read, with file and line; an override that is none.
     """
     found = _find(Path(file)) if file is not None else None
-    raw = Raw(*read_text(_file_text(found), str(found))) if found is not None else Raw()
+    return lay_over(Raw(*read_text(_file_text(found), str(found))) if found is not None else Raw(), overrides)
+
+
+def lay_over(raw: Raw, overrides: Sequence[str]) -> Raw:
+    """``raw`` with ``key=value`` overrides laid over it, the last one uppermost.
+
+    Raises:
+        ConfigError: those that are none, all at once.
+    """
     faults: list[Fault] = []
     for text in overrides:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from experiments.config.marks import ADDED, IDENTITY, Plugins, Range
+from experiments.config.marks import ADDED, IDENTITY, Pattern, Plugins, Range
 from experiments.config.run_weights import Count, RunPairs, RunWeights, Seed, Weights
 
 Device = Literal["auto", "cpu", "gpu"]
@@ -14,6 +14,7 @@ Precision = Literal["32-true", "bf16-mixed", "bf16-true", "64-true"]
 Strategy = Literal["auto", "ddp", "fsdp"]
 Spike = Literal["skip", "stop", "roll_back"]
 Share = Annotated[float, Range(at_least=0, at_most=1)]
+Origin = Annotated[str, Pattern(r"[a-z0-9-]+:[0-9a-f]{64}", "LAYOUT:SHA-256, as `fewstep import` writes it")]
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ class Evaluation:
         guidance: w of classifier-free guidance; 1 is none.
         guidance_interval: (lowest, highest) path time at which to guide; null guides everywhere.
         guidance_rescale: how far the guided output is drawn back to the conditional one's standard deviation.
+        guidance_channels: guide the first so many channels alone, as DiT's own sampling does; null for all.
         solver: null takes the objective's own.
         grid: the times to sample at; null takes the objective's own.
         dtype: of the arithmetic around the network, whatever it was trained in.
@@ -124,6 +126,7 @@ class Evaluation:
     guidance: Annotated[float, Range(at_least=0)] = 1.0
     guidance_interval: tuple[Share, Share] | None = None
     guidance_rescale: Share = 0.0
+    guidance_channels: Count | None = None
     solver: Annotated[str, Plugins("solvers")] | None = None
     grid: Annotated[str, Plugins("time_grids")] | None = None
     dtype: Literal["float32", "float64"] = "float32"
@@ -154,8 +157,15 @@ SETTINGS: Mapping[str, type[EMA] | type[Trainer] | type[Evaluation]] = {
 }
 """The sections that hold settings."""
 
-VALUES: Mapping[str, tuple[object, object]] = {"seed": (Seed, 0), "name": (str | None, None)}
-"""The single values: key -> (type, default)."""
+VALUES: Mapping[str, tuple[object, object]] = {
+    "seed": (Seed, 0),
+    "name": (str | None, None),
+    "origin": (Origin | None, None),  # pyright: ignore[reportOperatorIssue]
+}
+"""The single values: key -> (type, default).
+
+``origin`` says which tensors of others a run began with, in which layout; null has no part in the identity.
+"""
 
 RUNS: Mapping[str, type[RunWeights]] = {"teacher": RunWeights, "start": RunWeights, "pairs": RunPairs}
 """The sections that name another run's weights or are null: a frozen teacher, what to begin with, and what makes pairs.

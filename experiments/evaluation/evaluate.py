@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from experiments import chaos
+from experiments.config.plugins import build_cached
 from experiments.config.schema import Evaluation, Weights
 from experiments.console import Reporter
 from experiments.errors import UserError
 from experiments.evaluation.loaded import LoadedRun
 from experiments.evaluation.sampling import plugin
+from experiments.evaluation.sheets import sheet_caption
 from experiments.evaluation.validation import TIMES, validation_losses
 from experiments.features import FeatureExtractor, extract
+from experiments.flops import flops_per_sample
 from experiments.metrics import Measuring, Metric, ModelMetric, SampleFeatures
 from experiments.registry import entries
 from experiments.runs import evaluation_key, evaluation_settings
@@ -30,8 +34,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Evaluate ``loaded`` with ``settings``, write ``evaluations/KEY.json`` and the sheets, and return its content.
 
-    ``{"settings", "step", "rows": one for each weights × steps, "validation": one for each weights}``; metrics of the
-    samples stand in the rows, those of the model in the validation. Raises
+    ``{"settings", "step", "model", "rows": one for each weights × steps, "validation": one for each weights}``; metrics
+    of the samples stand in the rows, those of the model in the validation, its size and cost under model. Raises
     :class:`Interrupted` between batches where ``stop`` asks for it, :class:`UserError` for settings that do not fit.
     """
     stop = stop or Stop()
@@ -65,6 +69,7 @@ def evaluate(
     result = {
         "settings": evaluation_settings(settings) | {"features": extractor.name},
         "step": loaded.step,
+        "model": _model(loaded),
         "rows": rows,
         "validation": [_validation(loaded, settings, of_model, weights, stop) for weights in settings.weights],
     }
@@ -74,7 +79,9 @@ def evaluate(
 
 def guidance(settings: Evaluation) -> Guidance:
     """The guidance that the settings describe."""
-    return Guidance(settings.guidance, settings.guidance_interval, settings.guidance_rescale)
+    return Guidance(
+        settings.guidance, settings.guidance_interval, settings.guidance_rescale, channels=settings.guidance_channels
+    )
 
 
 def _check(loaded: LoadedRun, settings: Evaluation, metrics: Sequence[ModelMetric]) -> None:
@@ -105,7 +112,9 @@ def _row(
         steps, num=settings.num, weights=weights, guidance=guidance(settings), solver=settings.solver,
         grid=settings.grid, dtype=settings.dtype, seed=settings.seed, batch_size=settings.batch_size, check=check,
     )  # fmt: skip
-    sheet, _ = loaded.save_samples(samples.first(SHEET), f"{weights}-{steps}-steps-{evaluation_key(settings)}")
+    name = f"{weights}-{steps}-steps-{evaluation_key(settings)}"
+    caption = sheet_caption(steps, weights, settings.guidance, settings.solver)
+    sheet, _ = loaded.save_samples(samples.first(SHEET), name, caption=caption)
     fake = extract(extractor, loaded.data, samples.x)
     features = SampleFeatures(
         train=splits["train"],
@@ -125,6 +134,16 @@ def _row(
     for metric in metrics:
         row |= metric(features)
     return row | {"seconds_per_image": samples.seconds_per_image, "sheet": str(sheet.relative_to(loaded.run.path))}
+
+
+def _model(loaded: LoadedRun) -> dict[str, Any]:
+    """``parameters`` of the network and ``training_flops``, model FLOPs up to this step; None where not countable."""
+    config, flops = loaded.config, None
+    # A plugin's network may not run on the meta device.
+    with suppress(NotImplementedError, RuntimeError, TypeError):
+        each = flops_per_sample(build_cached(config.objective), config.backbone, loaded.data.spec)
+        flops = each * config.trainer.batch_size * loaded.step
+    return {"parameters": sum(w.numel() for w in loaded.network("raw").parameters()), "training_flops": flops}
 
 
 def _validation(

@@ -17,7 +17,7 @@ from experiments.console import Reporter
 from experiments.errors import UserError
 from experiments.evaluation.edits import Edits
 from experiments.evaluation.sampling import Samples, draw_samples, network_dtype, plugin
-from experiments.evaluation.sheets import sheet, write_png
+from experiments.evaluation.sheets import sheet, told, write_png
 from experiments.other_runs import find
 from experiments.runs import Run
 from experiments.training import checkpoints
@@ -95,8 +95,7 @@ class LoadedRun(Edits):
         if autoguide is not None:
             self._check_reference(autoguide)
             guidance = replace(guidance, reference=autoguide.network(weights))
-        spec = self.data.spec
-        if guidance.scale != 1 and guidance.reference is None and not spec.num_classes and spec.context is None:
+        if guidance.scale != 1 and guidance.reference is None and not self.data.spec.conditional:
             raise UserError(
                 f"guidance={guidance.scale:g}: {self.config.data.label} has no condition to guide by; only 1 works."
             )
@@ -155,10 +154,12 @@ class LoadedRun(Edits):
         seed: int = 0,
         batch_size: int = 512,
         check: Callable[[int], None] = lambda done: None,
+        watch: Callable[[int, float, torch.Tensor], None] | None = None,
     ) -> Samples:
         """``num`` samples in ``steps`` steps; ``x`` as the data are normalised (``images`` gives pictures).
 
-        ``dtype`` is of the arithmetic around the network; the rest as of :meth:`sampler`. Raises a UserError for a
+        ``dtype`` is of the arithmetic around the network, ``watch`` is called with (steps done, path time, z_t) along
+        the way (:class:`Trajectory` makes an animation of it); the rest as of :meth:`sampler`. Raises a UserError for a
         number of steps, a solver, a grid or a guidance that the objective does not take.
         """
         sampler = self.sampler(weights=weights, guidance=guidance, solver=solver, grid=grid, autoguide=autoguide)
@@ -169,18 +170,22 @@ class LoadedRun(Edits):
         return draw_samples(
             self.objective, sampler.network, self.data, device=self.device, steps=steps, num=num,
             guidance=sampler.guidance, solver=sampler.solver, grid=sampler.grid, dtype=getattr(torch, dtype),
-            seed=seed, batch_size=batch_size, check=check,
+            seed=seed, batch_size=batch_size, check=check, watch=watch,
         )  # fmt: skip
 
     def images(self, samples: Samples) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """Pictures (N, C, H, W), uint8."""
         return self.data.to_images(samples.x).numpy()
 
-    def save_samples(self, samples: Samples, name: str) -> tuple[Path, Path]:
-        """Write ``samples/NAME.png``, a sheet, and ``samples/NAME.npz`` (x, images and the conditions)."""
+    def save_samples(self, samples: Samples, name: str, *, caption: str = "") -> tuple[Path, Path]:
+        """Write ``samples/NAME.png``, a sheet, and ``samples/NAME.npz`` (x, images and the conditions).
+
+        The sheet bears the caption and the class labels, which its PNG text holds too ("conditions").
+        """
         folder = self.run.path / "samples"
         self.run.fence()
-        write_png(folder / f"{name}.png", sheet(self.data, samples.x))
+        pixels = sheet(self.data, samples.x, condition=samples.condition, caption=caption)
+        write_png(folder / f"{name}.png", pixels, told=told(samples, caption))
         arrays: dict[str, Any] = {key: value.numpy() for key, value in (samples.condition or {}).items()}
         self.run.fence()
         np.savez_compressed(folder / f"{name}.npz", x=samples.x.numpy(), images=self.images(samples), **arrays)
@@ -200,6 +205,7 @@ class LoadedRun(Edits):
         dtype: Literal["float32", "float64"] | None = None,
         guidance_interval: tuple[float, float] | None = None,
         guidance_rescale: float | None = None,
+        guidance_channels: int | None = None,
         reporter: Reporter | None = None,
     ) -> dict[str, Any]:
         """Measure the run and keep the result in ``evaluations/``; what is not given is as the configuration says."""
@@ -217,6 +223,7 @@ class LoadedRun(Edits):
             "dtype": dtype,
             "guidance_interval": guidance_interval,
             "guidance_rescale": guidance_rescale,
+            "guidance_channels": guidance_channels,
         }
         settings = replace(self.config.evaluation, **{key: value for key, value in given.items() if value is not None})
         return evaluate(self, settings, reporter=reporter or Reporter("none"))

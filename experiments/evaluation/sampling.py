@@ -17,6 +17,7 @@ from experiments.config.faults import ConfigError
 from experiments.config.plugins import resolve_plugin
 from experiments.errors import UserError
 from objectives import Guidance, Objective, sample
+from objectives.sampling import Sampler
 from objectives.solvers import Solver
 from objectives.time_grids import TimeGrid
 
@@ -52,19 +53,23 @@ def draw_samples(
     seed: int = 0,
     batch_size: int = 512,
     check: Callable[[int], None] = lambda done: None,
+    watch: Callable[[int, float, Tensor], None] | None = None,
 ) -> Samples:
     """``num`` samples in ``steps`` solver steps, computed in ``dtype`` around a network in its own.
 
-    Noise and conditions are those of ``starts``. ``check`` is called with the number done after each batch.
+    Noise and conditions are those of ``starts``. ``check`` is called with the number done after each batch, ``watch``
+    with (steps done, path time, z_t) before the first and after every step of each batch.
     """
     xs, conditions, nfe, seconds = [], [], 0, 0.0
     own = network_dtype(network)
     for batch in starts(data, num, seed=seed, dtype=dtype, batch_size=batch_size, device=device):
+        if watch is not None:
+            watch(0, float(Sampler(objective, network, solver, grid=grid).times(steps)[0]), objective.prior(batch.x))
         _synchronise(device)
         started = time.perf_counter()
         x, nfe = sample(
             objective, network, batch.x, batch.condition, steps=steps, solver=solver, guidance=guidance, grid=grid,
-            network_dtype=own, draws=batch.draws, return_nfe=True,
+            network_dtype=own, draws=batch.draws, on_step=watch, return_nfe=True,
         )  # fmt: skip
         _synchronise(device)
         seconds += time.perf_counter() - started

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from experiments.report.console import table
 from experiments.report.rank import global_rank
-from experiments.report.write import write_report
+from experiments.report.write import write_comparison, write_report
 
-__all__ = ["global_rank", "table", "write_report"]
+__all__ = ["global_rank", "table", "write_comparison", "write_report"]

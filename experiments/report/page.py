@@ -2,87 +2,75 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from experiments.report import figures, tables
+from experiments.report import tables
+from experiments.report.analysis import Analysis, analyse
 from experiments.report.facts import facts
-from experiments.report.read import Cell, Study, plain
+from experiments.report.page_data import page_data
+from experiments.report.pictures import pictures
+from experiments.report.read import Study
 from experiments.report.rows import Rows
 
-_TITLES = re.compile(r"train/loss$|validation/loss_(?P<weights>[a-z]+)$")
 _TEMPLATES = Path(__file__).parent / "templates"
+SCRIPTS = (
+    "data", "format", "elements", "choices", "rows", "colours", "scales", "chart", "legend", "figures",
+    "table", "quality", "curves", "pareto", "heatmap", "statistics", "laws", "samples", "cells", "theme", "reload",
+    "start",
+)  # fmt: skip
+"""The page's scripts in the order in which they are joined: a later one uses what earlier ones define."""
 
 
-@dataclass(frozen=True)
-class Sheets:
-    """The sample sheets of one setting: for every cell one picture (a data URI, or None) for each number of steps."""
+def page(study: Study, rows: Rows, *, analysis: Analysis | None = None, reload_every: float | None = None) -> str:
+    """The report of a study as HTML.
 
-    setting: str
-    steps: tuple[int, ...]
-    lines: tuple[tuple[Cell, tuple[str | None, ...]], ...]
-
-
-def page(study: Study, rows: Rows) -> str:
-    """The report of a study as HTML."""
+    Args:
+        study: what was read.
+        rows: its numbers.
+        analysis: its statistics, where they have been computed already.
+        reload_every: seconds after which the page loads itself again, for a study that goes on; None: it stays.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
-    )
-    environment.filters |= {"value": tables.text, "plain": plain, "pretty": _pretty, "number": tables.number}
+    )  # fmt: skip
+    environment.filters["value"] = tables.text
+    shown = pictures(study, rows)
+    data = page_data(study, rows, analysis or analyse(study, rows))
+    data |= {"sheets": shown.sheets, "conditions": shown.conditions, "shrunk": shown.shrunk}
+    known, written = facts(study), datetime.now(UTC)
     return environment.get_template("page.html").render(
         study=study,
-        facts=facts(study),
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        settings=rows.settings,
-        metrics=rows.metrics,
-        names={metric: tables.name(metric) for metric in rows.metrics},
-        tables=[tables.table(study, rows, setting=s, metric=m) for s in rows.settings for m in rows.metrics],
-        drawings=drawings(study, rows),
-        sheets=[_sheets(study, rows, setting) for setting in rows.settings],
-        state_table=tables.table(study, rows, setting="", metric=""),
+        facts=known,
+        lead=_lead(study, known),
+        written=written.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        reload_every=reload_every,
+        data=to_script(data),
+        script="\n".join((_TEMPLATES / "js" / f"{name}.js").read_text() for name in SCRIPTS),
+        pictures="\n".join(shown.lines),
+        table=_first_table(study, rows),
     )
 
 
-def drawings(study: Study, rows: Rows) -> list[figures.Drawing]:
-    """Every figure that has something to show."""
-    found = [figures.distance(study, rows, setting, metric) for setting in rows.settings for metric in rows.headline]
-    logged = dict.fromkeys(name for cell in study.cells for name in sorted(cell.metrics))
-    titles = {name: _TITLES.match(name) for name in logged}
-    found += [figures.losses(study, name, _title(match)) for name, match in titles.items() if match]
-    weights = dict.fromkeys(
-        entry["weights"] for c in study.cells for e in c.evaluations for entry in e.get("validation") or ()
-    )
-    found += [figures.loss_at_times(study, name) for name in weights]
-    return [drawing for drawing in found if drawing.svg is not None]
+def _lead(study: Study, known: dict[str, str]) -> str:
+    """What there is, in one line: "36 cells: 35 done, 1 failed · 11.8 min of training"."""
+    states = ", ".join(f"{n} {state}" for state, n in study.states.items())
+    cells = f"{len(study.cells)} cell{'s'[: len(study.cells) != 1]}" + (f": {states}" if states else "")
+    time = known.get("training time", "").partition(",")[0]
+    return f"{cells} · {time} of training" if time else cells
 
 
-def _title(name: re.Match[str]) -> str:
-    return "Training loss" if name["weights"] is None else f"Validation loss while training, {name['weights']} weights"
+def to_script(value: Any) -> str:
+    """JSON that may stand in a script element: nothing in it ends the element."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
-def _sheets(study: Study, rows: Rows, setting: str) -> Sheets:
-    steps = tuple(rows.steps(setting))
-    return Sheets(setting, steps, tuple((c, tuple(_picture(rows, c, setting, n) for n in steps)) for c in study.cells))
-
-
-def _picture(rows: Rows, cell: Cell, setting: str, steps: int) -> str | None:
-    named = [row["sheet"] for row in rows.of(cell, setting, steps) if row.get("sheet")]
-    file = cell.path / named[-1] if cell.path and named else None
-    if file is None or not file.is_file():
-        return None
-    return "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
-
-
-def _pretty(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+def _first_table(study: Study, rows: Rows) -> tables.Table:
+    """What a reader without scripts sees."""
+    setting = rows.settings[0] if rows.settings else ""
+    return tables.table(study, rows, setting=setting, metric=(rows.headline or rows.metrics or [""])[0])

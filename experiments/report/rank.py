@@ -29,12 +29,14 @@ def fronts(points: ArrayLike) -> NDArray[np.int64]:
         raise ValueError("points must not hold nan: a cell without a number cannot be ranked")
     no_worse = np.all(values[:, None, :] <= values[None, :, :], axis=-1)
     dominates = no_worse & ~no_worse.T
+    above = dominates.sum(0)  # how many that are left dominate each
     front = np.zeros(len(values), dtype=np.int64)
     index = 0
     while (front == 0).any():
         index += 1
-        left = front == 0
-        front[left & ~np.any(dominates[left], axis=0)] = index
+        best = (front == 0) & (above == 0)
+        front[best] = index
+        above = above - dominates[best].sum(0)
     return front
 
 
@@ -58,3 +60,20 @@ def global_rank(costs: ArrayLike) -> NDArray[np.float64]:
     if values.ndim != 3 or values.shape[1] == 0:
         raise ValueError(f"costs must have shape (cells, controls ≥ 1, metrics), not {values.shape}")
     return np.mean([fronts(values[:, control]) for control in range(values.shape[1])], axis=0)
+
+
+def fronts_by_control(costs: ArrayLike) -> NDArray[np.float64]:
+    """Front index of each cell under each control, among the cells that have every metric there; nan for the others.
+
+    Args:
+        costs: (cells, controls, metrics) as for :func:`global_rank`, but nan where there is no number.
+
+    Returns:
+        (cells, controls) float64.
+    """
+    values = np.asarray(costs, dtype=np.float64)
+    found = np.full(values.shape[:2], np.nan)
+    for control in range(values.shape[1]):
+        known = ~np.isnan(values[:, control]).any(-1)
+        found[known, control] = fronts(values[known, control])
+    return found

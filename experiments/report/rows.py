@@ -36,10 +36,13 @@ COLUMNS = (
     *METRICS,
     *MEASURED,
     "num",
+    "parameters",
+    "training_flops",
     "state",
     "evaluation",
     "run",
 )
+_COUNTS = {"steps", "nfe", "num", "parameters"}
 # What decides neither a number nor which numbers may stand beside one another.
 _NO_SETTING = {"steps", "weights", "metrics", "batch_size"}
 
@@ -51,7 +54,10 @@ class Rows(list[Row]):
 
     A row holds COLUMNS and any further metric of the evaluation. Its ``setting`` (no column) names the weights and
     those evaluation settings in which the study's evaluations differ: only rows of one setting are compared.
+    ``of_model`` names the metrics of which a model has one number, however many steps it is sampled in.
     """
+
+    of_model: frozenset[str] = frozenset()
 
     @cached_property
     def settings(self) -> list[str]:
@@ -73,8 +79,16 @@ class Rows(list[Row]):
 
     def steps(self, setting: str | None = None) -> list[int]:
         """The numbers of solver steps that were evaluated, rising."""
-        chosen = (row for row in self if setting in (None, row["setting"]))
-        return sorted({row["steps"] for row in chosen if row["steps"] is not None})
+        chosen = self._steps.values() if setting is None else [self._steps.get(setting, ())]
+        return sorted({n for steps in chosen for n in steps})
+
+    @cached_property
+    def _steps(self) -> dict[str, set[int]]:
+        found: dict[str, set[int]] = {}
+        for row in self:
+            if row["setting"] is not None and row["steps"] is not None:
+                found.setdefault(row["setting"], set()).add(row["steps"])
+        return found
 
     def value(self, cell: Cell, setting: str, steps: int, metric: str) -> float | None:
         """The newest value of one cell; None where there is none."""
@@ -100,6 +114,8 @@ def rows(study: Study) -> Rows:
     for cell in study.cells:
         evaluated = list(_evaluated(cell, differing[cell.labels["data"]]))
         found += evaluated or [{**_head(cell), "setting": None}]
+    every = (entry for cell in study.cells for value in cell.evaluations for entry in value.get("validation") or ())
+    found.of_model = frozenset(name for entry in every for name in _of_model(entry))
     return found
 
 
@@ -124,10 +140,11 @@ def _evaluated(cell: Cell, differing: set[str]) -> Iterator[Row]:
     for evaluation in cell.evaluations:
         settings = evaluation.get("settings") or {}
         models = {entry["weights"]: _of_model(entry) for entry in evaluation.get("validation") or ()}
+        model = {key: (evaluation.get("model") or {}).get(key) for key in ("parameters", "training_flops")}
         apart = " ".join(f"{key}={json.dumps(settings.get(key))}" for key in sorted(differing))
         for given in evaluation.get("rows") or ():
-            row = {**_head(cell), **models.get(given.get("weights"), {}), **given}
-            row = {key: _number(value) if key not in ("steps", "nfe", "num") else value for key, value in row.items()}
+            row = {**_head(cell), **model, **models.get(given.get("weights"), {}), **given}
+            row = {key: value if key in _COUNTS else _number(value) for key, value in row.items()}
             setting = " ".join(filter(None, (str(given.get("weights")), apart)))
             yield {**row, "evaluation": evaluation["key"], "setting": setting}
 

@@ -24,7 +24,7 @@ from experiments.config import Config
 from experiments.console import Reporter
 from experiments.errors import Interrupted, RunFailed, UserError
 from experiments.evaluation.sampling import draw_samples, legal_steps
-from experiments.evaluation.sheets import sheet
+from experiments.evaluation.sheets import sheet, sheet_caption
 from experiments.evaluation.validation import validation_losses
 from experiments.pairs.prepare import training_data
 from experiments.runs import Run
@@ -97,6 +97,11 @@ def _go_on(
         module.restore(found.state, str(found.path))
     elif (weights := starting_weights(run, whole=not laid_out)) is not None:
         module.begin(weights)
+    elif config.origin is not None:
+        raise UserError(
+            f"{run.path} has no checkpoint to go on from, and its origin says that its first weights are those of a "
+            "file: fewstep import makes it. Without origin, training begins from the seed."
+        )
     module.roll_backs = max(module.roll_backs, roll_backs)
     if module.first_step < config.trainer.max_steps:
         _train(run, module, parts, stop, reporter, extra)
@@ -231,7 +236,8 @@ def _callbacks(run: Run, parts: Components, trackers: list[Tracker], stop: Stop,
         drawn = draw_samples(
             module.objective, network, parts.data, steps=steps, num=SHEET, device=module.device, check=check
         )
-        return sheet(parts.data, drawn.x)
+        caption = sheet_caption(steps, "ema" if len(module.emas) else "raw")
+        return sheet(parts.data, drawn.x, condition=drawn.condition, caption=caption)
 
     ranks = Ranks(run, stop)
     return [

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from objectives.paths.base import Path
+from objectives.paths.variance_preserving import VariancePreserving
 
 _NEWTON_STEPS = 8
 
 
 @dataclass(frozen=True)
-class LDMLinear(Path):
+class LDMLinear(VariancePreserving):
     """LDM-linear: a² = ∏(1 − β_i), √β linear from √β_start to √β_end over `steps` steps; b² = 1 − a².
 
     In continuous time, r(t) = √β_start + t·(√β_end − √β_start), so that a(0) = 1:
@@ -52,39 +52,18 @@ class LDMLinear(Path):
         first = self.beta_start**0.5
         return first, self.beta_end**0.5 - first
 
-    def _rate(self, t: Tensor) -> Tensor:
-        """−d ln a²/dt = −steps·ln(1 − β(t)), float64."""
+    def rate(self, t: Tensor) -> Tensor:
+        """−steps·ln(1 − β(t))."""
         first, slope = self._ends
         return -self.steps * torch.log1p(-((first + slope * t.to(torch.float64)) ** 2))
 
-    def _depth(self, t: Tensor) -> Tensor:
-        """−ln a², float64. The closed form's two ends are subtracted term by term, each without cancellation."""
+    def depth(self, t: Tensor) -> Tensor:
+        """The closed form's two ends are subtracted term by term, each without cancellation."""
         first, slope = self._ends
         moved = slope * t.to(torch.float64)
         last = first + moved
         logarithms = moved * torch.log1p(-(last**2)) + first * torch.log1p(-moved * (last + first) / (1 - first**2))
         return self.steps / slope * (2 * moved - logarithms - 2 * torch.atanh(moved / (1 - last * first)))
-
-    def a(self, t: Tensor) -> Tensor:
-        return torch.exp(-0.5 * self._depth(t)).to(t.dtype)
-
-    def b(self, t: Tensor) -> Tensor:
-        return torch.sqrt(-torch.expm1(-self._depth(t))).to(t.dtype)
-
-    def da(self, t: Tensor) -> Tensor:
-        return (-0.5 * torch.exp(-0.5 * self._depth(t)) * self._rate(t)).to(t.dtype)
-
-    def db(self, t: Tensor) -> Tensor:
-        depth = self._depth(t)
-        return (0.5 * torch.exp(-depth) * self._rate(t) / torch.sqrt(-torch.expm1(-depth))).to(t.dtype)
-
-    def log_snr(self, t: Tensor) -> Tensor:
-        depth = self._depth(t)
-        return (-depth - torch.log(-torch.expm1(-depth))).to(t.dtype)
-
-    def clock(self, t: Tensor) -> Tensor:
-        depth = self._depth(t)
-        return torch.atan2(torch.sqrt(-torch.expm1(-depth)), torch.exp(-0.5 * depth)).to(t.dtype)
 
     def time(self, tau: Tensor) -> Tensor:
         """t where arctan(b/a) = τ: Newton's method from the solution for small β, where ln(1 − β) is −β."""
@@ -94,8 +73,5 @@ class LDMLinear(Path):
         last = (first**3 + cube) ** (1 / 3)
         t = (cube / (slope * (last**2 + last * first + first**2))).clamp(max=1)
         for _ in range(_NEWTON_STEPS):
-            t = t - (self._depth(t) - depth) / self._rate(t)
+            t = t - (self.depth(t) - depth) / self.rate(t)
         return t.to(tau.dtype)
-
-    def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        return -self.b(t), self.a(t)

@@ -14,8 +14,19 @@ from torch import Tensor
 from backbones import MLP, Backbone, DiT, MMDiT, UViT
 
 
-def make_spec(shape: tuple[int, ...], *, classes: int = 0, context: Any = None, pooled: int = 0) -> Any:
-    return SimpleNamespace(shape=shape, num_classes=classes, context=context, pooled=pooled, data_std=1.0)
+def make_spec(
+    shape: tuple[int, ...],
+    *,
+    classes: int = 0,
+    context: Any = None,
+    pooled: int = 0,
+    vocabulary: int = 0,
+    sections: Any = (),
+) -> Any:
+    return SimpleNamespace(
+        shape=shape, num_classes=classes, context=context, pooled=pooled, vocabulary=vocabulary, sections=sections,
+        data_std=1.0,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

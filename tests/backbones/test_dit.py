@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import gelu, layer_norm, silu
 
-from backbones import DiT
+from backbones import DiT, MMDiT
 from backbones.layers.embedding import sinusoid
 from backbones.layers.positions import grid_positions
 
@@ -72,6 +73,19 @@ def test_forward_is_the_paper_written_out(make_spec: Any) -> None:
     torch.testing.assert_close(network(z, t, {"label": label}), expected)
 
 
+def test_the_learned_variance_is_there_and_left_out(make_spec: Any) -> None:
+    """The last layer's features are (p1, p2, 2C): the published count, and the first C channels are the output."""
+    torch.manual_seed(0)
+    size = {"patch": 2, "width": 8, "depth": 1, "heads": 2}
+    both, one = DiT(make_spec((3, 4, 4)), learn_sigma=True, **size), DiT(make_spec((3, 4, 4)), **size)
+    kept = both.state_dict()
+    for name in ("final_layer.linear.weight", "final_layer.linear.bias"):
+        kept[name] = kept[name].unflatten(0, (4, 2, 3))[:, 0].flatten(0, 1)
+    one.load_state_dict(kept)
+    z, t = torch.randn(2, 3, 4, 4), torch.rand(2)
+    torch.testing.assert_close(both(z, t), one(z, t))
+
+
 @given(
     patch=st.integers(1, 4),
     grid=st.tuples(st.integers(1, 3), st.integers(1, 3)),
@@ -99,6 +113,7 @@ def test_every_legal_size_works(
         ({"depth": 0}, "depth=0; allowed: above 0"),
         ({"mlp_ratio": -1.0}, "mlp_ratio=-1.0"),
         ({"time_scale": 0.0}, "time_scale=0.0"),
+        ({"time_scale": float("inf")}, "time_scale=inf"),
     ],
 )
 def test_illegal_sizes_are_refused(make_spec: Any, options: dict[str, Any], reason: str) -> None:
@@ -106,8 +121,44 @@ def test_illegal_sizes_are_refused(make_spec: Any, options: dict[str, Any], reas
         DiT(make_spec((1, 8, 8)), **options)
 
 
-def test_data_that_it_cannot_take_are_refused(make_spec: Any) -> None:
+def test_points_are_refused(make_spec: Any) -> None:
     with pytest.raises(ValueError, match="use backbone=MLP"):
         DiT(make_spec((2,)))
-    with pytest.raises(ValueError, match="DiT takes label as condition, but the data has context, pooled"):
-        DiT(make_spec((1, 8, 8), context=(4, 5), pooled=3))
+
+
+def test_text_passes_through_the_same_weights(make_spec: Any) -> None:
+    """SD3's "DiT": MM-DiT, of which it is the case that both sets of weights are one."""
+    torch.manual_seed(0)
+    spec = make_spec((1, 4, 6), context=(5, 7), pooled=6)
+    size: dict[str, Any] = {"patch": 2, "width": 8, "depth": 2, "heads": 2}
+    network, joint = DiT(spec, **size).double(), MMDiT(spec, **size).double()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    own, tied = network.state_dict(), {}
+    for name, value in joint.state_dict().items():
+        source = re.sub(r"^joint_(blocks\.\d+)\.(context|x)_block\.", r"\1.", name)
+        source = re.sub(r"^y_embedder", "pooled_embedder", source)
+        tied[name] = own[source][: len(value)]  # the last context block has a shift and a scale alone
+    joint.load_state_dict(tied)
+    z, t = torch.randn(3, 1, 4, 6).double(), torch.rand(3).double()
+    given = {
+        "context": torch.randn(3, 5, 7),
+        "context_mask": torch.tensor([[1, 1, 0, 1, 0], [1] * 5, [1] * 5]),
+        "pooled": torch.randn(3, 6),
+        "drop": torch.tensor([False, False, True]),
+    }
+    for condition in (given, None):
+        torch.testing.assert_close(network(z, t, condition), joint(z, t, condition))
+
+
+def test_a_sample_of_other_sides_has_the_positions_of_its_cells(make_spec: Any) -> None:
+    """The network for 8×8 is, on 4×12, the one that was built for 4×12."""
+    torch.manual_seed(0)
+    square, wide = (DiT(make_spec(shape, classes=3), patch=2) for shape in ((1, 8, 8), (1, 4, 12)))
+    with torch.no_grad():
+        for parameter in square.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    wide.load_state_dict(square.state_dict())
+    z, t = torch.randn(2, 1, 4, 12), torch.rand(2)
+    assert torch.equal(square(z, t), wide(z, t))

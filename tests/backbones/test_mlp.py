@@ -22,20 +22,32 @@ def test_any_shape_is_flattened(make_spec: Any, shape: list[int], depth: int) ->
 
 def test_forward_is_its_formula(make_spec: Any) -> None:
     torch.manual_seed(0)
-    network = MLP(make_spec((2,), classes=3), width=8, depth=2).double()
+    network = MLP(make_spec((2, 3), classes=3, pooled=5), width=8, depth=2, step=True).double()
     p = dict(network.named_parameters())
-    z, t, label = torch.randn(4, 2).double(), torch.rand(4).double(), torch.tensor([0, 2, 1, 0])
+    with torch.no_grad():
+        for parameter in p.values():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    z, t, label = torch.randn(4, 2, 3).double(), torch.rand(4).double(), torch.tensor([0, 2, 1, 0])
+    pooled, step = torch.randn(4, 5).double(), torch.tensor([1, 0.5, 0.25, 0.125]).double()
 
     def linear(x: torch.Tensor, name: str) -> torch.Tensor:
         return x @ p[f"{name}.weight"].T + p[f"{name}.bias"]
 
-    y = linear(silu(linear(sinusoid(1000 * t, 256), "t_embedder.mlp.0")), "t_embedder.mlp.2")
-    y = y + p["y_embedder.embedding_table.weight"][label]
-    x = linear(z, "x_embedder")
+    def embedded(x: torch.Tensor, name: str) -> torch.Tensor:
+        return linear(silu(linear(x, f"{name}.mlp.0")), f"{name}.mlp.2")
+
+    y = embedded(sinusoid(1000 * t, 256), "t_embedder") + p["y_embedder.embedding_table.weight"][label]
+    y = y + embedded(pooled, "pooled_embedder")
+    y = y + embedded(sinusoid(1000 * torch.arange(4).double(), 256), "step_embedder")
+    x = linear(z.flatten(1), "x_embedder")
     for block in ("blocks.0", "blocks.1"):
         shift, scale = linear(silu(y), f"{block}.adaLN_modulation.1").split(8, dim=1)
         x = x + linear(silu(linear(x, f"{block}.fc1") * (1 + scale) + shift), f"{block}.fc2")
-    torch.testing.assert_close(network(z, t, {"label": label}), linear(x, "final_layer"))
+    expected = linear(x, "final_layer").view_as(z)
+    torch.testing.assert_close(network(z, t, {"label": label, "pooled": pooled}, step), expected)
+    without = network(z, t, {"label": label, "pooled": 0 * pooled + p["pooled_embedder.null.row"]}, step)
+    drop = torch.tensor([[False, True]]).expand(4, 2)
+    torch.testing.assert_close(network(z, t, {"label": label, "pooled": pooled, "drop": drop}, step), without)
 
 
 def test_it_learns_a_function_of_point_and_time(make_spec: Any) -> None:
@@ -57,5 +69,5 @@ def test_it_learns_a_function_of_point_and_time(make_spec: Any) -> None:
 def test_illegal_sizes_and_conditions_are_refused(make_spec: Any) -> None:
     with pytest.raises(ValueError, match="depth=0; allowed: above 0"):
         MLP(make_spec((2,)), depth=0)
-    with pytest.raises(ValueError, match="MLP takes label as condition, but the data has pooled"):
-        MLP(make_spec((2,), pooled=3))
+    with pytest.raises(ValueError, match="MLP takes label and pooled as condition, but the data has context"):
+        MLP(make_spec((2,), context=(3, 4)))

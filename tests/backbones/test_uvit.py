@@ -33,6 +33,15 @@ def test_parameter_counts_are_the_published_ones(
     assert f"{count / 1e6:.1f}" == millions
 
 
+@pytest.mark.parametrize(("name", "millions"), [("U-ViT-S/2", "45"), ("U-ViT-S-Deep/2", "58")])
+def test_parameter_counts_with_text_are_the_published_ones(make_spec: Any, name: str, millions: str) -> None:
+    """On MS-COCO: 77 tokens of width 768, all with positions; our null token comes on top."""
+    with torch.device("meta"):
+        network = UViT(make_spec((4, 32, 32), context=(77, 768)), **UViT.presets[name])
+    count = sum(parameter.numel() for parameter in network.parameters()) - 768
+    assert f"{count / 1e6:.0f}" == millions
+
+
 def test_every_preset_builds(make_spec: Any) -> None:
     for name, options in UViT.presets.items():
         with torch.device("meta"):
@@ -111,3 +120,48 @@ def test_illegal_sizes_are_refused(make_spec: Any, options: dict[str, Any], reas
 def test_points_are_refused(make_spec: Any) -> None:
     with pytest.raises(ValueError, match="use backbone=MLP"):
         UViT(make_spec((2,)))
+
+
+def test_tokens_stand_in_the_published_order(make_spec: Any) -> None:
+    """Label and pooled vector, time, context, patches, each at the learned position of its place."""
+    torch.manual_seed(0)
+    spec = make_spec((1, 4, 4), classes=3, context=(3, 5), pooled=6)
+    network = UViT(spec, patch=2, width=8, depth=2, heads=2)
+    assert network.pos_embed.shape == (1, 1 + 1 + 1 + 3 + 4, 8)
+    torch.nn.init.zeros_(network.pos_embed)
+    seen: list[torch.Tensor] = []
+    network.in_blocks[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    z, t, text, pooled = torch.randn(1, 1, 4, 4), torch.rand(1), torch.randn(1, 3, 5), torch.randn(1, 6)
+    network(z, t, {"label": torch.tensor([1]), "context": text, "pooled": pooled})
+    (tokens,) = seen
+    assert network.label_emb is not None
+    assert network.pooled_embed is not None
+    assert network.context_embed is not None
+    expected = [
+        network.label_emb.weight[1:2],
+        network.pooled_embed.mlp(pooled),
+        sinusoid(1000 * t, 8),
+        network.context_embed(text)[0],
+        network.patch_embed(z)[0],
+    ]
+    torch.testing.assert_close(tokens[0], torch.cat(expected))
+
+
+def test_a_context_has_no_more_tokens_than_there_are_positions(make_spec: Any) -> None:
+    network = UViT(make_spec((1, 4, 4), context=(3, 5)), patch=2)
+    for length in (1, 3):
+        assert network(torch.randn(2, 1, 4, 4), torch.rand(2), {"context": torch.randn(2, length, 5)}).isfinite().all()
+    with pytest.raises(ValueError, match=r"condition\['context'\] has 4 tokens; this U-ViT has positions for 3"):
+        network(torch.randn(2, 1, 4, 4), torch.rand(2), {"context": torch.randn(2, 4, 5)})
+
+
+def test_positions_of_other_sides_are_interpolated(make_spec: Any) -> None:
+    """Half as many cells lie between pairs of the learned ones; the tokens in front keep theirs."""
+    torch.manual_seed(0)
+    network = UViT(make_spec((1, 4, 8), classes=3), patch=2)
+    torch.nn.init.normal_(network.pos_embed)
+    own, found = network.pos_embed[0], network._positions((2, 2))[0]
+    assert torch.equal(found[:2], own[:2])
+    pairs = own[2:].view(2, 2, 2, -1).mean(2)
+    torch.testing.assert_close(found[2:].view(2, 2, -1), pairs)
+    assert network._positions((2, 4)) is network.pos_embed

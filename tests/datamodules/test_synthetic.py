@@ -53,7 +53,17 @@ def test_pictures_of_any_shape() -> None:
     assert Synthetic(shape=(5,)).to_images(torch.randn(2, 5)).shape == (2, 1, 1, 5)
 
 
-@pytest.mark.parametrize("wrong", [{"size": 1}, {"seed": -1}, {"shape": ()}, {"context": (0, 3)}, {"pooled": -1}])
+def test_sections_are_part_of_the_spec() -> None:
+    assert Synthetic(context=(154, 8), sections=(77, 77)).spec.sections == (77, 77)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"size": 1}, {"seed": -1}, {"shape": ()}, {"context": (0, 3)}, {"pooled": -1}, {"sections": (3,)},
+        {"sections": (4, 4), "context": (7, 3)}, {"sections": (7, 0), "context": (7, 3)},
+    ],
+)  # fmt: skip
 def test_impossible_sizes_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Synthetic(**wrong)

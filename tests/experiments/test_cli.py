@@ -147,6 +147,10 @@ def test_all_faults_are_told_at_once(call: Call) -> None:
     [
         (["objective=shortcut"], ["self-consistency", "flow", "solvers", "euler", "teacher: ema"]),
         (["backbone=DiT-S/2"], ["DiT-S/2", "384", "parameters on digits", "DiT-XL/2"]),
+        (
+            ["backbone=DiT-XL/2", "data=synthetic"],
+            ["parameters on synthetic", "GFLOPs for a sample", "MB with blocks checkpointed; in float32"],
+        ),
         (["data=mnist", "backbone.patch=7"], ["28", "parameters on mnist"]),
         (["optimizer=adamw"], ["weight_decay", "a number"]),
         (["density=mode(1.29)"], ["1.29", "t = u + s"]),

@@ -33,6 +33,7 @@ BAD = [
     (["ema.decays=0.9,1"], ["ema.decays.1", "< 1"]),
     (["seed=-1"], ["seed", "≥ 0"]),
     (["seed=null"], ["seed", "given null"]),
+    (["origin=dit"], ["origin", "LAYOUT:SHA-256"]),
     (["name=a/b"], ["name", "letters, digits"]),
     (["optimizer.lr=-1"], ["optimizer", "lr"]),
     (["optimizer.lr=high"], ["optimizer.lr", "expected a number"]),

@@ -75,6 +75,7 @@ def test_an_option_further_down_is_laid_over_what_stands_there() -> None:
     "override",
     [
         "seed=1",
+        f"origin=dit:{64 * '0'}",
         "objective=rf",
         "objective.condition_drop=0.2",
         "backbone=U-ViT",

@@ -20,8 +20,8 @@ from experiments.shapes import Shapes, Unknown
 @pytest.mark.parametrize("step", [False, True])
 @pytest.mark.parametrize(
     ("backbone", "data"),
-    [(name, data) for name in ("dit", "u-vit", "mmdit", "mlp") for data in ("digits", "synthetic")]
-    + [("mlp", "points")],
+    [(name, data) for name in ("dit", "u-vit", "mmdit", "crossdit", "mlp") for data in ("digits", "synthetic")]
+    + [("mlp", "points"), ("mlp", "detour"), ("simpleuvit", "digits")],
 )
 def test_the_count_is_that_of_torchs_own_counter(backbone: str, data: str, step: bool) -> None:
     config = resolve(parse({"backbone": backbone, "data": data}))

@@ -24,7 +24,7 @@ from objectives.densities import Beta, LogitNormal, Mixture, Mode, Shifted, Time
 from objectives.heads import EDMPreconditioned
 from objectives.likelihood import bits_per_dimension
 from objectives.oracle import GaussianMixture
-from objectives.paths import Cosine, LDMLinear, VarianceExploding
+from objectives.paths import DDPM, Cosine, LDMLinear, VarianceExploding
 from objectives.solvers import Dopri5, EDMStochastic, EulerMaruyama
 from objectives.time_grids import KarrasGrid, ShiftedGrid
 from objectives.weightings import Denoising, DensityWeight, LearnedUncertainty, MinSNR
@@ -44,6 +44,9 @@ RANGES = {
     "cosine's t_max": (Cosine, (0.5, 1), (0.499, 1.001, NAN)),
     "ldm_linear's beta_start": (lambda v: LDMLinear(v, 0.5), (TINY, 0.499), (0, 0.5, NAN)),
     "ldm_linear's beta_end": (lambda v: LDMLinear(0.1, v), (0.1001, 0.9999), (0.1, 1, NAN)),
+    "ddpm's beta_start": (lambda v: DDPM(beta_start=v, beta_end=0.5), (TINY, 0.5), (0, 0.501, NAN)),
+    "ddpm's beta_end": (lambda v: DDPM(beta_start=0.1, beta_end=v), (0.1, 0.9999), (0.099, 1, NAN)),
+    "ddpm's steps": (lambda v: DDPM(steps=v), (1, 10**6), (0, -1)),
     "ldm_linear's steps": (lambda v: LDMLinear(steps=v), (1, 10**6), (0, -1)),
     "variance_exploding's sigma_min": (lambda v: VarianceExploding(v), (TINY, 79.9), (0, 80, NAN)),
     "variance_exploding's sigma_max": (lambda v: VarianceExploding(0.1, v), (0.2, 9999.9), (0.1, 1e4, NAN)),
@@ -69,6 +72,7 @@ RANGES = {
     "guidance's lowest": (lambda v: Guidance(2, (v, 0.5)), (0, 0.5), (-0.1, 0.51, NAN)),
     "guidance's highest": (lambda v: Guidance(2, (0.5, v)), (0.5, 1), (0.49, 1.01, NAN)),
     "guidance's rescale": (lambda v: Guidance(2, rescale=v), (0, 1), (-0.1, 1.01, NAN)),
+    "guidance's channels": (lambda v: Guidance(2, channels=v), (1, 10**6), (0, -1)),
     "condition_drop": (lambda v: FlowMatching(condition_drop=v), (0, 1), (-0.1, 1.01, NAN)),
     "shortcut's M": (lambda v: Shortcut(M=v, bias=0), (2, 2**16), (1, 3, 2**17)),
     "shortcut's k": (lambda v: Shortcut(k=v), (0.5, 0.01), (0, 0.51, 1, NAN)),

@@ -7,7 +7,7 @@ import torch
 from hypothesis import strategies as st
 
 from objectives.conformance import PathConformance
-from objectives.paths import Cosine, LDMLinear, Trig
+from objectives.paths import DDPM, Cosine, LDMLinear, Trig
 
 T = torch.linspace(0.001, 1, 500, dtype=torch.float64)
 
@@ -20,6 +20,38 @@ class TestCosine(PathConformance):
 class TestLDMLinear(PathConformance):
     def paths(self):
         return st.builds(LDMLinear, st.floats(1e-4, 1e-3), st.floats(0.012, 0.02), st.integers(1000, 2000))
+
+
+class TestDDPM(PathConformance):
+    def paths(self):
+        schedules = st.sampled_from(["linear", "scaled_linear"])
+        return st.builds(DDPM, schedules, st.floats(1e-4, 1e-3), st.floats(0.015, 0.02), st.integers(1000, 1200))
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_ddpm_is_the_discrete_schedule_at_its_steps(power):
+    schedule = {1: "linear", 2: "scaled_linear"}[power]
+    beta = torch.linspace(0.001 ** (1 / power), 0.3 ** (1 / power), 40, dtype=torch.float64) ** power
+    path = DDPM(schedule, 0.001, 0.3, 40)
+    t = torch.arange(1, 41, dtype=torch.float64) / 40
+    torch.testing.assert_close(path.a(t) ** 2, (1 - beta).cumprod(0), rtol=1e-12, atol=0)
+    torch.testing.assert_close(path.a(t.float()), path.a(t).float(), rtol=1e-5, atol=0)
+    torch.testing.assert_close(path.time(path.clock(t)), t, rtol=1e-10, atol=0)
+    between = t - 0.5 / 40
+    torch.testing.assert_close(path.a(between) ** 2, path.a(t) * path.a(t - 1 / 40), rtol=1e-12, atol=0)
+
+
+def test_ldm_linear_is_the_limit_of_the_scaled_schedule():
+    limit, path = LDMLinear(), DDPM("scaled_linear", 0.00085, 0.012)
+    torch.testing.assert_close(path.a(T), limit.a(T), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize(("given", "told"), [(("cosine",), "schedule linear or scaled_linear, got 'cosine'"),
+    (("linear", 0.1, 0.01), "beta_start=0.1, beta_end=0.01"), (("linear", 0.1, 1.0), "beta_end=1.0"),
+    (("linear", 0.1, 0.2, 0), "at least 1 step, got 0")])  # fmt: skip
+def test_ddpm_refuses_what_is_out_of_range(given, told):
+    with pytest.raises(ValueError, match=told):
+        DDPM(*given)
 
 
 class TestTrig(PathConformance):
@@ -41,7 +73,7 @@ def test_trig_refuses_what_is_out_of_range(sigma_data, sigma_max):
         Trig(sigma_data, sigma_max)
 
 
-@pytest.mark.parametrize("path", [Cosine(), LDMLinear(), LDMLinear(0.0001, 0.5, 10)])
+@pytest.mark.parametrize("path", [Cosine(), LDMLinear(), LDMLinear(0.0001, 0.5, 10), DDPM()])
 def test_variance_is_preserved(path):
     torch.testing.assert_close(path.a(T) ** 2 + path.b(T) ** 2, torch.ones_like(T))
 

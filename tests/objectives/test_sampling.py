@@ -211,6 +211,19 @@ def test_rescaling_restores_the_conditional_deviation():
         assert torch.allclose(guided(z, t, condition).std(1), seen["conditional"], rtol=1e-4) == close
 
 
+def test_channels_beyond_the_guided_ones_follow_the_condition():
+    """DiT's forward_with_cfg: the first channels guided, the rest as the condition alone has them."""
+
+    def network(z, t, condition, step=None):
+        return z * torch.where(condition["drop"], 0.5, 1.0)[:, None, None]
+
+    t, z = torch.ones(2), Draws(0, 0, torch.arange(2)).normal("noise", (2, 4, 3))
+    condition = {"label": torch.zeros(2)}
+    out = Guidance(3.0, channels=3).wrap(network, condition, lambda label: label)(z, t, condition)
+    torch.testing.assert_close(out[:, :3], 2.0 * z[:, :3])
+    torch.testing.assert_close(out[:, 3:], z[:, 3:])
+
+
 def test_autoguidance_calls_each_network_once_under_the_condition():
     calls, weaker, w = _Calls(), _Calls(), 1.8
     weak = Guidance(w, reference=lambda z, t, condition: 0.7 * weaker(z, t, condition))
@@ -261,7 +274,7 @@ def test_float64_sampling_around_a_float32_network(name, guidance):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"scale": math.inf}, {"interval": (0.5, 0.2)}, {"interval": (0, 2)}, {"rescale": 1.5}]
+    "wrong", [{"scale": math.inf}, {"interval": (0.5, 0.2)}, {"interval": (0, 2)}, {"rescale": 1.5}, {"channels": 0}]
 )
 def test_guidance_out_of_range_is_refused(wrong):
     with pytest.raises(ValueError, match="guidance"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from backbones.layers.attention import Attention, attend, join
+from backbones.layers.attention import Attention, CrossAttention, attend, key_mask, parted
 
 
 def by_definition(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -40,8 +40,58 @@ def test_masked_keys_do_not_enter() -> None:
     torch.testing.assert_close(attend(q, k, v, mask.expand(2, 1, 1, 6)), by_definition(q, k[:, :, mask], v[:, :, mask]))
 
 
-def test_joined_streams_lie_behind_one_another() -> None:
-    first, second = (tuple(torch.randn(3, 1, 2, n, 4).unbind(0)) for n in (2, 5))
-    for joined, a, b in zip(join(first, second), first, second, strict=True):
-        assert torch.equal(joined[:, :, :2], a)
-        assert torch.equal(joined[:, :, 2:], b)
+def test_normalised_queries_and_keys_have_their_own_scales_and_values_none() -> None:
+    torch.manual_seed(0)
+    qkv, scales = torch.randn(2, 5, 3, 3, 4), torch.randn(2, 1, 4)
+    q, k, v = parted(qkv, scales)
+    normed = qkv / (qkv.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+    torch.testing.assert_close(q, (normed[:, :, 0] * scales[0]).transpose(1, 2))
+    torch.testing.assert_close(k, (normed[:, :, 1] * scales[1]).transpose(1, 2))
+    assert torch.equal(v, qkv[:, :, 2].transpose(1, 2))
+
+
+def test_each_token_can_have_scales_of_its_own() -> None:
+    torch.manual_seed(0)
+    qkv, scales = torch.randn(2, 5, 3, 3, 4), torch.randn(2, 2, 1, 4)
+    first, last = parted(qkv[:, :2], scales[0]), parted(qkv[:, 2:], scales[1])
+    together = parted(qkv, scales[[0, 0, 1, 1, 1]])
+    for whole, one, other in zip(together, first, last, strict=True):
+        torch.testing.assert_close(whole, torch.cat([one, other], dim=2))
+
+
+def test_queries_are_normalised_in_the_scales_dtype() -> None:
+    """What autocast gives in bfloat16 is normalised in the weights' float32, and comes back in bfloat16."""
+    torch.manual_seed(0)
+    qkv = torch.randn(2, 5, 3, 3, 4).bfloat16()
+    q, k, v = parted(qkv, torch.ones(2, 1, 4))
+    assert {q.dtype, k.dtype, v.dtype} == {torch.bfloat16}
+    assert torch.equal(q, parted(qkv.float(), torch.ones(2, 1, 4))[0].bfloat16())
+
+
+def test_masked_self_attention_is_that_of_the_other_tokens() -> None:
+    torch.manual_seed(0)
+    attention, x = Attention(width=12, heads=3).double(), torch.randn(2, 5, 12, dtype=torch.float64)
+    mask = torch.tensor([True, True, False, True, False])
+    torch.testing.assert_close(attention(x, mask.expand(2, 1, 1, 5))[:, mask], attention(x[:, mask]))
+
+
+def test_cross_attention_is_its_definition() -> None:
+    """Queries of the one stream, keys and values of the other, keys before values."""
+    torch.manual_seed(0)
+    attention = CrossAttention(width=12, heads=3).double()
+    x, context = torch.randn(2, 5, 12, dtype=torch.float64), torch.randn(2, 4, 12, dtype=torch.float64)
+    q = x @ attention.q_linear.weight.T + attention.q_linear.bias
+    k, v = (context @ attention.kv_linear.weight.T + attention.kv_linear.bias).split(12, dim=2)
+    heads = (part.unflatten(2, (3, 4)).transpose(1, 2) for part in (q, k, v))
+    torch.testing.assert_close(attention(x, context), attention.proj(by_definition(*heads)))
+    mask = torch.tensor([True, False, True, False])
+    masked = attention(x, context, mask.expand(2, 1, 1, 4))
+    torch.testing.assert_close(masked, attention(x, context[:, mask]))
+
+
+def test_patches_are_always_keys() -> None:
+    assert key_mask(None, 3) is None
+    mask = key_mask(torch.tensor([[True, False]]), 3)
+    assert mask is not None
+    assert mask.shape == (1, 1, 1, 5)
+    assert mask.flatten().tolist() == [True, False, True, True, True]

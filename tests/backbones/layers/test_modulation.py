@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from backbones.layers.modulation import FinalLayer, gated, modulate, modulation, norm
+from backbones.layers.modulation import FinalLayer, SharedModulation, gated, modulate, modulation, norm
 
 
 def test_formulas() -> None:
@@ -32,3 +32,12 @@ def test_final_layer_shifts_before_it_scales() -> None:
     halves = layer.adaLN_modulation(y)
     expected = layer.linear(norm(4)(x) * (1 + halves[:, None, 4:]) + halves[:, None, :4])
     torch.testing.assert_close(layer(x, y), expected)
+
+
+def test_a_table_is_added_to_what_blocks_share() -> None:
+    """It is no matrix, which Muon would orthogonalise."""
+    layer, shared = SharedModulation(width=4, count=6), torch.randn(3, 24)
+    assert torch.equal(layer(shared), shared)
+    torch.nn.init.normal_(layer.scale_shift_table)
+    assert layer.scale_shift_table.shape == (24,)
+    assert torch.equal(layer(shared), shared + layer.scale_shift_table)

@@ -112,7 +112,8 @@ def test_an_evaluation_takes_them_and_those_from_before_keep_their_names(loaded:
         "steps": [1], "weights": ["ema"], "num": 8, "guidance": 1.0, "solver": None, "metrics": [], "features": None,
         "batch_size": 512, "seed": 0,
     }  # fmt: skip
-    new = {"guidance_interval": None, "guidance_rescale": 0.0, "grid": None, "dtype": "float32"}
+    new = {"guidance_interval": None, "guidance_rescale": 0.0, "guidance_channels": None, "grid": None}
+    new["dtype"] = "float32"
     assert evaluation_key({**old, **new}) == evaluation_key(old)
     assert evaluation_key({**old, **new, "grid": "karras"}) != evaluation_key(old)
     assert before == loaded.config.evaluation

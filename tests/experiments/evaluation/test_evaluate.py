@@ -61,6 +61,16 @@ def test_an_evaluation_holds_every_column_for_every_weights_and_steps(digits_run
     assert all(len(entry["loss"]) == len(TIMES) == 8 for entry in evaluation["validation"])
 
 
+def test_an_evaluation_tells_the_size_of_the_model_and_what_its_training_cost(digits_run: Run) -> None:
+    (evaluation,) = digits_run.evaluations()
+    network = experiments.load(digits_run.path).network("raw")
+    linear = [weight.numel() for weight in network.parameters() if weight.ndim == 2]
+    assert evaluation["model"]["parameters"] == sum(weight.numel() for weight in network.parameters())
+    steps, batch, passes = 12, 16, 3
+    # A multiply-add is two, and a table of labels is looked up, not multiplied.
+    assert 0.5 < evaluation["model"]["training_flops"] / (2 * sum(linear) * passes * batch * steps) <= 1
+
+
 def test_samples_do_not_depend_on_how_they_are_batched_and_are_written_as_npz(digits_run: Run) -> None:
     loaded = experiments.load(digits_run.path)
     whole, parts = loaded.sample(2, num=10), loaded.sample(2, num=10, batch_size=3)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 import yaml
 from PIL import Image
 
+REQUIRED = "FEWSTEP_REQUIRE_CHROMIUM"
 EVALUATION = "e" * 12
 STEPS = (1, 4, 128)
 
@@ -146,3 +149,68 @@ def study(tmp_path: Path) -> Callable[..., Path]:
 def evaluation_file() -> Callable[[Path, Made], Path]:
     """The file that holds a made cell's evaluation."""
     return lambda folder, cell: folder / "runs" / cell.run / "evaluations" / f"{EVALUATION}.json"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium; without it the tests are skipped, or fail where FEWSTEP_REQUIRE_CHROMIUM is set."""
+    lacking = [] if shutil.which("chromium") else ["chromium (Debian: apt-get install chromium)"]
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        sync_playwright = None
+        lacking.append("playwright (pip install playwright)")
+    if lacking or sync_playwright is None:
+        told = f"there is no {', no '.join(lacking)}"
+        pytest.fail(told) if os.environ.get(REQUIRED) else pytest.skip(told)
+    with sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_page(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """``open_page(study)`` shows its page; at the end nothing may have been requested, logged or thrown."""
+    told: list[str] = []
+    contexts: list[Any] = []
+
+    def show(folder: Path, address: str = "", *, reload_every: float | None = None, **options: Any) -> Any:
+        from experiments.report.page import page
+        from experiments.report.read import read
+        from experiments.report.rows import rows
+
+        found = read(folder)
+        file = tmp_path / f"{folder.name}.html"
+        file.write_text(page(found, rows(found), reload_every=reload_every))
+        contexts.append(browser.new_context(**options))
+        contexts[-1].set_default_timeout(60_000)  # other tests may have the cores
+        shown = contexts[-1].new_page()
+        shown.on("console", lambda message: told.append(f"{message.type}: {message.text}"))
+        shown.on("pageerror", lambda error: told.append(str(error)))
+        shown.on("request", lambda request: told.append(request.url) if asks(request.url, file) else None)
+        shown.goto(file.as_uri() + address)
+        return shown
+
+    yield show
+    for context in contexts:
+        context.close()
+    assert told == []
+
+
+def asks(url: str, file: Path) -> bool:
+    """Whether an address is anything but the page itself and what stands in it."""
+    return url.partition("#")[0] != file.as_uri() and not url.startswith("data:")
+
+
+@pytest.fixture
+def grid(study: Any, made: Any) -> Path:
+    """Two objectives on two backbones with three seeds each; a seed of the last row failed."""
+    cells = [
+        made(o, b, seed=s, scale=1 + 0.1 * s + i, weights=("ema", "raw"), state="failed" if last else "done",
+             message="loss is not finite" if last else None)
+        for i, (o, b) in enumerate((o, b) for o in ("rf", "shortcut") for b in ("dit", "u-vit"))
+        for s in range(3)
+        for last in [(i, s) == (3, 2)]
+    ]  # fmt: skip
+    return study(*cells)

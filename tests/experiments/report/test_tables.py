@@ -5,10 +5,13 @@ import math
 from typing import Any
 
 import pytest
+from scipy import stats
 
+from experiments.report.baseline import choose
 from experiments.report.read import read
 from experiments.report.rows import rows
-from experiments.report.tables import name, number, table, text
+from experiments.report.statistics import Difference, holm, summarise
+from experiments.report.tables import apart, better, name, number, table, text
 
 
 def of(folder: Any, metric: str = "frechet_distance") -> Any:
@@ -21,7 +24,7 @@ def test_means_over_seeds_with_missing_ones_marked(study: Any, made: Any) -> Non
     (line,) = of(study(*cells)).lines
     assert line.summaries[0].mean == pytest.approx(1.5 * made().distance(1))
     assert text(line.summaries[0]).endswith("(2 of 3)")
-    assert line.note == "1 of 3 failed"
+    assert line.note == "1 of 3 failed (seed 2)"
 
 
 def test_the_best_is_the_least_distance_and_the_greatest_recall(study: Any, made: Any) -> None:
@@ -71,6 +74,83 @@ def test_a_number_that_is_none_is_said_and_is_never_the_best(study: Any, made: A
     assert text(found.lines[1].summaries[1]) == "–"
     assert found.lines[1].note == "some settings not evaluated"
     assert found.best[0] == made().distance(1)
+
+
+def compared(folder: Any, *given: str, metric: str = "frechet_distance") -> Any:
+    found = read(folder)
+    return table(found, rows(found), setting="ema", metric=metric, baseline=choose(found, given))
+
+
+def seeds(made: Any, *arguments: Any, scales: Any) -> list[Any]:
+    return [made(*arguments, seed=seed, scale=scale) for seed, scale in enumerate(scales)]
+
+
+def test_differences_are_paired_by_seed_and_corrected_over_the_table(study: Any, made: Any) -> None:
+    cells = [
+        *seeds(made, scales=(1.0, 1.1, 1.2)),
+        *seeds(made, "edm", scales=(1.3, 1.41, 1.5)),
+        *seeds(made, "rf/mode(1.29)", scales=(0.9, 1.2, 1.1)),
+    ]
+    rf, edm, mode = compared(study(*cells)).lines
+    assert rf.differences == (None,) * 3
+    d = edm.differences[0]
+    values = [[cell.distance(1) for cell in cells[at : at + 3]] for at in (3, 0)]
+    assert (d.n, d.p) == (3, pytest.approx(stats.ttest_rel(*values).pvalue))
+    p = [one.p for line in (edm, mode) for one in line.differences]
+    assert [one.adjusted for line in (edm, mode) for one in line.differences] == pytest.approx(holm(p))
+    assert d.significant
+    assert apart(d).endswith("] *")
+    assert not mode.differences[0].significant
+    assert better("frechet_distance", d) is False
+    assert better("recall", d) is True
+
+
+def test_a_number_of_the_model_is_one_comparison(study: Any, made: Any, evaluation_file: Any) -> None:
+    cells = [*seeds(made, scales=(1, 1, 1)), *seeds(made, "rf/mode(1.29)", scales=(1, 1, 1))]
+    folder = study(*cells)
+    for at, cell in enumerate(cells):
+        change(evaluation_file(folder, cell), lambda value, at=at: value["validation"][0].update(bits=at + at**2 / 9))
+    found = compared(folder, metric="bits")
+    assert found.of_model
+    first, *others = found.lines[1].differences
+    assert first.adjusted == first.p > 0
+    assert others == [first, first]
+
+
+def test_losses_of_other_objectives_are_not_compared(study: Any, made: Any) -> None:
+    found = compared(study(*seeds(made, scales=(1, 2)), *seeds(made, "edm", scales=(1, 2))), metric="validation_loss")
+    assert found.lines[1].differences == (None,) * 3
+
+
+def test_a_seed_that_the_baseline_lacks_makes_no_pair(study: Any, made: Any) -> None:
+    cells = [made(seed=0), made(seed=1, state="failed"), *seeds(made, "edm", scales=(2, 3))]
+    d = compared(study(*cells)).lines[1].differences[0]
+    assert (d.n, d.unpaired, apart(d)) == (1, (1,), "+165 (1 pair)")
+
+
+@pytest.mark.parametrize(
+    ("difference", "shown"),
+    [
+        (None, "–"),
+        (Difference(0), "–"),
+        (Difference(3, -3.14159, -4, -2, adjusted=0.01), "−3.14 [−4.00, −2.00] *"),
+        (Difference(3, 0.0, 0.0, 0.0), "0 [0, 0]"),
+        (Difference(2, 3.0, -1.0, 7.0, adjusted=0.3), "+3.00 [−1.00, +7.00]"),
+    ],
+)
+def test_a_difference_is_told_with_its_sign_interval_and_star(difference: Any, shown: str) -> None:
+    assert apart(difference) == shown
+
+
+def test_the_interval_stands_behind_the_spread() -> None:
+    summary = summarise([1.0, 2.0, 3.0, None], expected=4)
+    assert text(summary, ends=True) == "2.00 ± 1.0 [-0.484, 4.48] (3 of 4)"
+
+
+def change(file: Any, how: Any) -> None:
+    value = json.loads(file.read_text())
+    how(value)
+    file.write_text(json.dumps(value))
 
 
 def test_labels_that_all_rows_share_are_left_out(study: Any, made: Any) -> None:

@@ -55,7 +55,7 @@ class Outputs(Callback):
         return keep
 
 
-@pytest.mark.parametrize("backbone", ["dit", "u-vit", "mmdit"])
+@pytest.mark.parametrize("backbone", ["dit", "u-vit", "mmdit", "crossdit"])
 @pytest.mark.parametrize("recomputed", [False, True])
 def test_logged_steps_tell_of_every_block(make_run: MakeRun, backbone: str, recomputed: bool) -> None:
     settings = {"trainer__activation_stats": True, "trainer__activation_checkpointing": recomputed}

@@ -160,7 +160,7 @@ def test_a_loaded_state_goes_on_where_it_was_and_the_schedule_reaches_all_groups
     assert all(torch.equal(a, b) for a, b in zip(module.parameters(), twin.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("backbone", ["dit", "u-vit", "mmdit", "mlp"])
+@pytest.mark.parametrize("backbone", ["dit", "u-vit", "mmdit", "crossdit", "mlp"])
 def test_muon_has_the_hidden_matrices_and_adamw_the_first_and_last_layers(backbone: str) -> None:
     config = resolve(read(None, [f"backbone={backbone}", "objective=shortcut", "optimizer=muon"]))
     module = meta_backbone(config.backbone, config.data, step=True)

@@ -71,12 +71,12 @@ def tensors(value: Any) -> list[torch.Tensor]:
     return [value] if isinstance(value, torch.Tensor) else []
 
 
-@pytest.mark.parametrize(("backbone", "count"), [("dit", 2), ("u-vit", 3), ("mmdit", 2)])
+@pytest.mark.parametrize(("backbone", "count"), [("dit", 2), ("u-vit", 3), ("mmdit", 2), ("crossdit", 2)])
 def test_every_block_is_found_once(make_run: MakeRun, backbone: str, count: int) -> None:
     assert len(blocks(build(make_run(backbone=backbone, **SMALL).config).backbone)) == count
 
 
-@pytest.mark.parametrize("backbone", ["dit", "u-vit", "mmdit"])
+@pytest.mark.parametrize("backbone", ["dit", "u-vit", "mmdit", "crossdit"])
 def test_recomputed_blocks_keep_less_and_give_the_same_gradients(make_run: MakeRun, backbone: str) -> None:
     network = build(make_run(backbone=backbone, **SMALL).config).backbone
     for parameter in network.parameters():

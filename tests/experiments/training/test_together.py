@@ -30,8 +30,10 @@ Job = tuple[str, dict[str, Any], dict[str, Any]]
 SCRIPT = Path(__file__).with_name("together.py")
 SIZE = {"backbone__width": 32, "backbone__depth": 2, "backbone__heads": 2}
 SIZES: dict[str, dict[str, Any]] = {"mlp": {"backbone__width": 16, "backbone__depth": 2}}
-BACKBONES = {name.casefold(): SIZES.get(name.casefold(), SIZE) for name in entries("backbones")}
-"""Every backbone that is registered, small."""
+EXTRA = {"unet"}
+"""What needs a package that may not be installed."""
+BACKBONES = {name: SIZES.get(name, SIZE) for name in map(str.casefold, entries("backbones")) if name not in EXTRA}
+"""Every other backbone that is registered, small."""
 NEEDS = {name: entry.load()().needs for name, entry in entries("objectives").items() if name != "flow_matching"}
 OBJECTIVES = ("rf/lognorm(0,1)", "edm(-1.20,1.20)", *sorted(name for name in NEEDS if not NEEDS[name].pairs))
 """Flow matching with either kind of head, and every other objective that is registered and takes data as they are."""

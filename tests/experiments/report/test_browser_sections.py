@@ -1,0 +1,94 @@
+"""Figures, samples, statistics and cells in a real Chromium."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Open = Callable[..., Any]
+
+
+def wait_for(shown: Any, selector: str, count: int) -> None:
+    """Until so many elements are there."""
+    shown.wait_for_function("([s, n]) => document.querySelectorAll(s).length === n", arg=[selector, count])
+
+
+def show(shown: Any, part: str) -> Any:
+    """Scroll to a section and give what was drawn there."""
+    shown.locator(f"#{part}").scroll_into_view_if_needed()
+    shown.wait_for_selector(f"#{part}-part > *")
+    shown.locator(f"#{part}").scroll_into_view_if_needed()  # what was drawn above it may have moved it
+    return shown.locator(f"#{part}-part")
+
+
+def test_the_slider_goes_through_the_steps(open_page: Open, grid: Path) -> None:
+    shown = open_page(grid)
+    show(shown, "samples").locator(".card").first.scroll_into_view_if_needed()
+    first = shown.locator("#samples-part .card img").first
+    first.wait_for(state="attached")
+    assert "128 steps" in first.get_attribute("alt")
+    before = first.get_attribute("src")
+    shown.locator("#steps").focus()
+    shown.keyboard.press("Home")
+    shown.wait_for_function("document.querySelector('#samples-part img').alt.includes('1 step,')")
+    assert shown.locator("#steps").get_attribute("aria-valuetext") == "1 step"
+    assert shown.locator(".slider output").inner_text() == "1 step"
+    assert first.get_attribute("src") != before
+    assert shown.evaluate("document.querySelector('#samples-part img').decode().then(() => true)")
+    holes = shown.locator("#samples-part .hole").all_inner_texts()
+    assert holes == ["failed"], "a cell without a sheet has a place that says why"
+
+
+def test_the_figures_are_drawn_named_and_told_in_numbers(open_page: Open, grid: Path) -> None:
+    shown = open_page(grid)
+    for part in ("quality", "pareto", "heatmap", "curves", "times"):
+        drawn = show(shown, part)
+        assert len(drawn.locator("svg[role=img]").first.get_attribute("aria-label")) > 40, part
+        assert drawn.locator("figcaption").first.inner_text()
+        drawn.locator("details.numbers > summary").first.click()
+        drawn.locator("details.numbers tbody tr").nth(1).wait_for()
+        assert "NaN" not in drawn.inner_html()
+    assert shown.locator("#quality-part .band").count() == 4, "a band for each row with several seeds"
+    front = shown.locator("#pareto-part > .wide tbody tr > :first-child").all_inner_texts()
+    assert set(front) == {"rf · dit", "shortcut · dit"}
+
+
+def test_the_axes_of_the_heat_map_are_the_readers(open_page: Open, grid: Path) -> None:
+    shown = open_page(grid)
+    assert show(shown, "heatmap").locator("rect").count() == 4, "objective by backbone"
+    shown.locator("#heatmap-controls").get_by_label("Columns").select_option("steps")
+    wait_for(shown, "#heatmap-part rect", 6)
+    shown.locator("#heatmap-controls").get_by_label("Rows").select_option("steps")
+    shown.get_by_text("Choose two different axes.").wait_for()
+
+
+def test_a_cell_opens_with_its_difference_to_the_baseline(open_page: Open, grid: Path) -> None:
+    shown = open_page(grid)
+    show(shown, "cells")
+    assert shown.locator("details.cell").count() == 12
+    last = shown.locator("details.cell").last
+    last.scroll_into_view_if_needed()
+    assert "failed" in last.text_content()
+    assert "loss is not finite" in last.text_content()
+
+    def differing() -> list[str]:
+        return sorted(re.sub(r"\s+", " ", row).strip() for row in last.locator("table tbody tr").all_inner_texts())
+
+    last.locator("summary").first.click()
+    last.locator("table").wait_for()
+    assert differing() == ["backbone.name dit u-vit", "objective.name rf shortcut", "seed 0 2"]
+    shown.locator("#cells-controls").get_by_label("Baseline").select_option(label="shortcut-u-vit-0")
+    assert differing() == ["seed 0 2"]
+    last.get_by_text("The whole configuration").click()
+    assert "optimizer.lr: 0.002" in last.locator("pre").inner_text()
+
+
+def test_ranks_and_what_few_steps_cost_are_on_the_page(open_page: Open, grid: Path) -> None:
+    shown = open_page(grid)
+    show(shown, "statistics")
+    titles = shown.locator("#statistics-part h3").all_inner_texts()
+    assert {"Global rank", "What few steps cost"} <= set(titles)
+    assert "1 is best" in shown.locator("#statistics-part caption").first.inner_text()
+    assert "NaN" not in shown.locator("#statistics-part").inner_text()
