@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,8 +23,12 @@ _MULTIPLIERS = (0xCD9E8D57, 0xD2511F53)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _MASK = 0xFFFFFFFF
 _ROUNDS = 10
-_FEW = 4  # elements per row: one block of the generator
-_AHEAD = 16
+_AHEAD = 16  # steps
+_MANY = 2**18  # numbers
+
+
+Law = Callable[[Tensor, torch.dtype], Tensor]
+"""Makes numbers of 32-bit words, one of each."""
 
 
 def philox(counter: Sequence[Tensor], key: tuple[int, int]) -> Tensor:
@@ -105,13 +110,13 @@ class Draws:
             raise ValueError(f"step must be in 0 … 2³²−1, got {step}")
         self.seed, self.step, self.index, self.size = seed, step, index, size
         self._given: dict[str, Tensor] = {}
-        self._ahead: dict[tuple[str, int], tuple[int, Tensor]] | None = None
+        self._ahead: dict[tuple[Any, ...], tuple[int, Tensor]] | None = None
 
     def at(self, step: int) -> Draws:
         """The same rows' draws at another step.
 
-        Those of a few elements per row are computed for the steps to come as well: a training that goes from step to
-        step by this pays once for many steps what a small draw costs, which is its operators' launches.
+        Small ones are computed for the steps to come as well, up to 16 steps and 2¹⁸ numbers: a training that goes from
+        step to step by this pays once for many steps what a small draw costs, which is its operators' launches.
         """
         draws = Draws(self.seed, step, self.index, self.size)
         self._ahead = draws._ahead = {} if self._ahead is None else self._ahead
@@ -127,21 +132,23 @@ class Draws:
         """Whether the values of this name are given ones."""
         return name in self._given
 
-    def _words(self, name: str, elements: int) -> Tensor:
-        """(B, elements) int64: the row's first 32-bit words under this name."""
-        if self._ahead is None or elements > _FEW:
-            return self._words_of(name, elements, self.step, 1)[0]
-        first, words = self._ahead.get((name, elements), (self.step + 1, self.index))
-        if not first <= self.step < first + _AHEAD:
-            first, words = self.step, self._words_of(name, elements, self.step, _AHEAD)
-            self._ahead[name, elements] = first, words
-        return words[self.step - first]
+    def _drawn(self, law: Law, name: str, elements: int, dtype: torch.dtype) -> Tensor:
+        """(B, elements) of this step."""
+        steps = min(_AHEAD, _MANY // max(1, len(self.index) * elements))
+        if self._ahead is None or steps < 2:
+            return law(self._words(name, elements, 1), dtype)[0]
+        place = (law, name, elements, dtype)
+        first, values = self._ahead.get(place, (self.step + 1, self.index))
+        if not first <= self.step < first + steps:
+            first, values = self.step, law(self._words(name, elements, steps), dtype)
+            self._ahead[place] = first, values
+        return values[self.step - first].clone()
 
-    def _words_of(self, name: str, elements: int, first: int, steps: int) -> Tensor:
-        """(steps, B, elements)"""
+    def _words(self, name: str, elements: int, steps: int) -> Tensor:
+        """(steps, B, elements) int64: the rows' first 32-bit words under this name, from this step on."""
         device = self.index.device
         blocks = torch.arange((elements + 3) // 4, device=device)
-        at = torch.arange(first, first + steps, device=device)[:, None, None] & _MASK
+        at = torch.arange(self.step, self.step + steps, device=device)[:, None, None] & _MASK
         words = philox((blocks, self.index[:, None], at, blocks.new_zeros(())), _key(self.seed, name))
         return words.permute(1, 2, 3, 0).reshape(steps, len(self.index), -1)[..., :elements]
 
@@ -154,18 +161,14 @@ class Draws:
 
     def uniform(self, name: str, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
         """Uniform numbers (n + ½)·2⁻²³, n = 0 … 2²³−1: strictly inside (0, 1), symmetric about ½, exact in float32."""
-        return _unit(self._words(name, self._elements(shape)), dtype).reshape(tuple(shape))
+        return self._drawn(_unit, name, self._elements(shape), dtype).reshape(tuple(shape))
 
     def normal(self, name: str, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
         """Standard normal numbers by Box and Muller's transform of pairs of uniforms; |value| ≤ 5.77."""
         if name in self._given:
             return _checked(name, self._given[name], shape).to(dtype)
         elements = self._elements(shape)
-        both = _unit(self._words(name, elements + elements % 2), dtype).view(len(self.index), -1, 2)
-        radius, angle = torch.log(both[..., 0]).mul_(-2).sqrt_(), both[..., 1] * (2 * math.pi)
-        torch.mul(radius, torch.cos(angle), out=both[..., 0])
-        torch.mul(radius, angle.sin_(), out=both[..., 1])
-        return both.flatten(1)[:, :elements].reshape(tuple(shape))
+        return self._drawn(_normal, name, elements + elements % 2, dtype)[:, :elements].reshape(tuple(shape))
 
     def cycle(self, name: str, period: int, *, every: int = 1) -> Tensor:
         """(B,) int64 in 0 … period−1 that takes all values evenly: (⌊position/every⌋ + step + offset) mod period.
@@ -185,6 +188,15 @@ class Draws:
 
 def _unit(words: Tensor, dtype: torch.dtype) -> Tensor:
     return (words >> 9).to(dtype).add_(0.5).mul_(2.0**-23)
+
+
+def _normal(words: Tensor, dtype: torch.dtype) -> Tensor:
+    """Box and Muller's transform of pairs."""
+    both = _unit(words, dtype).unflatten(-1, (-1, 2))
+    radius, angle = torch.log(both[..., 0]).mul_(-2).sqrt_(), both[..., 1] * (2 * math.pi)
+    torch.mul(radius, torch.cos(angle), out=both[..., 0])
+    torch.mul(radius, angle.sin_(), out=both[..., 1])
+    return both.flatten(-2)
 
 
 def _checked(name: str, value: Tensor, shape: Sequence[int]) -> Tensor:

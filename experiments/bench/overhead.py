@@ -1,7 +1,7 @@
 """What ``fewstep train`` costs per step beyond a bare loop over the same data, network and optimiser.
 
-Told in processor time of the one thread that trains: other work on the machine is not in it. What other threads do for
-the training is a part of its own.
+Told by two clocks: wall-clock time, and the processor time of the one thread that trains. Other work on the machine is
+hardly in the latter, nor is what other threads do for the training: that is a part of its own.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,17 +31,24 @@ from experiments.training.fit import fit
 
 SKIP = 5  # steps before the clock starts
 
+Times = tuple[float, float]
+"""Seconds: processor time of this thread, wall-clock time."""
+
 
 @dataclass(frozen=True)
 class Case:
-    """A bare step against ``fewstep train``'s; ``parts`` are seconds per step of the latter, in a run of its own."""
+    """A bare step against ``fewstep train``'s, by processor time (``steps``) and by the clock on the ``wall``.
+
+    ``parts`` are processor seconds per step of the latter, in a run of its own.
+    """
 
     steps: Paired
+    wall: Paired
     parts: dict[str, float]
 
     @property
     def with_checkpoints(self) -> float:
-        """The ratio, were all work on checkpoints added to the steps: most pairs see none of it."""
+        """The ratio of processor times, were all work on checkpoints added to the steps: most pairs see none of it."""
         checkpoints = sum(seconds for part, seconds in self.parts.items() if part.startswith("checkpoints"))
         return self.steps.ratio + checkpoints / statistics.median(self.steps.baseline)
 
@@ -55,32 +61,37 @@ class Turns(Callback):
 
     def __init__(self, bare: Iterator[None], *, turn: int, block: int, pairs: int, stop: Stop):
         self.bare, self.turn, self.turns, self.pairs, self.stop = bare, turn, block // turn, pairs, stop
-        self.count, self.mark = 0, 0.0
-        self.seconds: tuple[list[float], list[float]] = ([], [])
+        self.count, self.mark = 0, _clocks()
+        self.seconds: tuple[list[Times], list[Times]] = ([], [])
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any, **__: Any) -> None:
         self.count += 1
         if self.count < SKIP or (self.count - SKIP) % self.turn:
             return
         if self.count > SKIP:
-            self.seconds[1].append((time.thread_time() - self.mark) / self.turn)
+            self.seconds[1].append(self._since(self.mark))
             self.seconds[0].append(self._bare(self.turn))
             self.stop.requested = len(self.seconds[0]) == self.pairs * self.turns
         else:
             self._bare(SKIP)
-        self.mark = time.thread_time()
+        self.mark = _clocks()
 
-    def paired(self, name: str) -> Paired:
-        """Seconds per step of both, pair by pair."""
+    def paired(self, name: str, clock: int) -> Paired:
+        """Seconds per step of both, pair by pair, by the thread's ``clock`` (0) or the wall's (1)."""
         blocks = range(0, self.pairs * self.turns, self.turns)
-        bare, ours = (tuple(statistics.fmean(s[i : i + self.turns]) for i in blocks) for s in self.seconds)
+        by_turn = ([times[clock] for times in side] for side in self.seconds)
+        bare, ours = (tuple(statistics.fmean(turn[i : i + self.turns]) for i in blocks) for turn in by_turn)
         return Paired(name, bare, ours)
 
-    def _bare(self, steps: int) -> float:
-        start = time.thread_time()
+    def _bare(self, steps: int) -> Times:
+        start = _clocks()
         for _ in range(steps):
             next(self.bare)
-        return (time.thread_time() - start) / steps
+        return self._since(start)
+
+    def _since(self, start: Times) -> Times:
+        thread, wall = _clocks()
+        return (thread - start[0]) / self.turn, (wall - start[1]) / self.turn
 
 
 class Parts(Callback):
@@ -123,7 +134,11 @@ def _compare(
     parts = Parts(steps, stop, clocks)
     with clocks.running():
         _fewstep(given, data, stop, parts)
-    return Case(turns.paired(name), parts.parts)
+    return Case(turns.paired(name, 0), turns.paired(name, 1), parts.parts)
+
+
+def _clocks() -> Times:
+    return time.thread_time(), time.perf_counter()
 
 
 def _parts(given: dict[str, Any], data: Synthetic | None) -> tuple[Config, Components]:
@@ -138,8 +153,12 @@ def _parts(given: dict[str, Any], data: Synthetic | None) -> tuple[Config, Compo
 def _fewstep(given: dict[str, Any], data: Synthetic | None, stop: Stop, watch: Callback) -> None:
     """The real training: draws, logging, heartbeat, checkpoints as they are by default."""
     config, parts = _parts(given, data)
-    with tempfile.TemporaryDirectory() as folder, suppress(Interrupted):
-        fit(Run.create(config, Path(folder)), stop=stop, reporter=Reporter("none"), parts=parts, extra=[watch])
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            fit(Run.create(config, Path(folder)), stop=stop, reporter=Reporter("none"), parts=parts, extra=[watch])
+        except Interrupted:
+            if stop.signal:  # from outside, not by ``watch``
+                raise
 
 
 def _bare(given: dict[str, Any], data: Synthetic | None) -> Iterator[None]:

@@ -21,6 +21,11 @@ class Paired:
         return statistics.median(c / b for b, c in zip(self.baseline, self.candidate, strict=True))
 
     @property
+    def overall(self) -> float:
+        """All of the candidate's time over all of the baseline's: what only few pairs see counts as well."""
+        return sum(self.candidate) / sum(self.baseline)
+
+    @property
     def spread(self) -> tuple[float, float]:
         """The smallest and the largest ratio of a pair."""
         ratios = [c / b for b, c in zip(self.baseline, self.candidate, strict=True)]

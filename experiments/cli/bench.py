@@ -14,7 +14,7 @@ app = typer.Typer(help="Measure costs as ratios to a baseline in the same proces
 
 @app.command()
 def overhead(pairs: int = 25) -> None:
-    """A step of `fewstep train` against a bare loop with the same data, AdamW, clipping and EMA: processor time."""
+    """A step of `fewstep train` against a bare loop with the same data, AdamW, clipping and EMA, by two clocks."""
     import statistics
 
     from rich.console import Console
@@ -25,6 +25,11 @@ def overhead(pairs: int = 25) -> None:
         _print("fewstep train against a bare loop", [case.steps])
         bare = statistics.median(case.steps.baseline)
         parts = [f"{part} {1000 * s:.2f} ms ({s / bare:.1%})" for part, s in case.parts.items()]
+        low, high = case.wall.spread
+        wall = (
+            f"  by the wall's clock {case.wall.ratio:.3f} ({low:.3f} to {high:.3f}), over all {case.wall.overall:.3f}"
+        )
+        Console().print(wall, highlight=False, soft_wrap=True)
         told = f"  {case.with_checkpoints:.3f} with all work on checkpoints; by part "
         Console().print(told + ", ".join(parts), highlight=False, soft_wrap=True)
 
@@ -43,7 +48,7 @@ def shortcut(pairs: int = 7, threads: int = 2, memory: bool = False) -> None:
 
 
 @app.command()
-def objectives(pairs: int = 7, threads: int = 1) -> None:
+def objectives(pairs: int = 21, threads: int = 1) -> None:
     """A training step of every objective against plain rf's, beside its passes through the network, as Markdown."""
     from experiments.bench.objectives import table
 

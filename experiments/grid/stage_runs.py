@@ -45,8 +45,9 @@ class Asked:
 def asked(point: Combination, layers: Layers) -> list[Asked]:
     """The stages that a point names."""
     found: list[Asked] = []
+    laid = layers.of(point)
     for key in RUNS:
-        layer = layers.of(point).get(key)
+        layer = laid.get(key)
         written = layer.raw.data[key] if layer is not None else None
         if layer is not None and isinstance(written, Mapping) and written.get("stage") is not None:
             found.append(Asked(key, str(written["stage"]), written, layer.raw.where((key, "stage"))))

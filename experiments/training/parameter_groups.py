@@ -58,10 +58,21 @@ def partition(
     }
     for name, parameter in parameters:
         chosen[first_match(name, groups), parameter.ndim > 1].append(parameter)
-    made = []
+    made: list[dict[str, Any]] = []
     for (pattern, decays), members in chosen.items():
         settings = groups[pattern] if pattern is not None else {}
         decay = settings.get("weight_decay", weight_decay) if decays else 0.0
         rates = {"lr": lr * settings.get("lr", 1.0), "weight_decay": decay}
-        made += [{"params": alike, **rates} for alike in by_kind(members)]
+        for alike in by_kind(members):
+            if made and _joins(made[-1], alike, rates):
+                made[-1]["params"] += alike
+            else:
+                made.append({"params": alike, **rates})
     return made
+
+
+def _joins(group: Mapping[str, Any], members: list[Tensor], rates: Mapping[str, float]) -> bool:
+    """Whether parameters may be in this group: torch updates a group at once, and needs longer for two than for one."""
+    from experiments.training.sharding import by_kind
+
+    return {**group, **rates} == group and len(by_kind([*group["params"], *members])) == 1

@@ -48,6 +48,18 @@ def settings(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str, t
     return {name: of[id(parameter)] for name, parameter in module.named_parameters()}
 
 
+@pytest.mark.parametrize(
+    ("options", "count"), [({}, 1), ({"weight_decay": 0.1}, 2), ({"groups": {"hidden.*": {"lr": 0.5}}}, 2)]
+)
+def test_parameters_of_equal_settings_are_one_group_in_the_order_of_old(options: dict[str, Any], count: int) -> None:
+    module = network()
+    parameters = dict(module.named_parameters())
+    made = AdamW(**options).create(module.named_parameters()).param_groups
+    assert len(made) == count
+    order = sorted(parameters, key=lambda name: ("groups" in options and "hidden" in name, parameters[name].ndim < 2))
+    assert [id(p) for group in made for p in group["params"]] == [id(parameters[name]) for name in order]
+
+
 @given(
     lr=st.floats(1e-5, 1), decay=st.floats(0, 1), factor=st.floats(0, 3), own=st.floats(0, 1),
     make=st.sampled_from([AdamW, Muon]),
