@@ -16,6 +16,7 @@ from experiments.grid.smoke import SETTINGS, smoke
 from experiments.grid.study import Study
 from experiments.grid.taking import Taker
 from experiments.grid.worker import warm_up, work
+from experiments.report import write_report
 from experiments.stopping import Stop
 
 GRIDS = Path(__file__).parents[3] / "experiments" / "grids"
@@ -37,6 +38,8 @@ RUNS = {
     "shortcut_teacher": 24,
 }
 """Every shipped grid, and its number of runs."""
+TOLD = {"scaling": ("## Path length\n", "## Validation loss against compute\n")}
+"""Sections of the report for which a grid is run."""
 
 
 def shipped(name: str) -> Grid:
@@ -82,6 +85,8 @@ def test_a_shipped_grid_runs_end_to_end_when_it_is_cut_down(name: str, tmp_path:
         assert run.done["step"] == grid.smoke.get("trainer.max_steps", 2)
         (evaluation,) = run.evaluations()
         assert all(row["num"] == 8 for row in evaluation["rows"])
+    report = (write_report(study.path) / "report.md").read_text()
+    assert all(section in report for section in TOLD.get(name, ()))
 
 
 def written(name: str) -> dict[str, set[str]]:

@@ -233,8 +233,18 @@ def test_a_narrow_window_is_scrolled_in_one_direction_only(open_page: Open, grid
     assert shown.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+def processor_seconds(shown: Any) -> float:
+    """What the page's process has spent of the processor since it was started."""
+    asked = shown.context.new_cdp_session(shown)
+    asked.send("Performance.enable")
+    return {one["name"]: one["value"] for one in asked.send("Performance.getMetrics")["metrics"]}["ProcessTime"]
+
+
 def test_500_cells_load_in_two_seconds(open_page: Open, study: Any, made: Any, tmp_path: Path) -> None:
-    """With -s it prints what docs/report.md says. The limit is wider here: other tests share the cores."""
+    """With -s it prints what docs/report.md says.
+
+    Two seconds of the processor; the wall clock has a wider limit, since other tests share the cores.
+    """
     rates = [(("optimizer.lr", rate),) for rate in range(42)]
     cells = [
         made(o, b, seed=s, scale=1 + 0.01 * rate[0][1] + 0.1 * s, overrides=rate)
@@ -246,11 +256,14 @@ def test_500_cells_load_in_two_seconds(open_page: Open, study: Any, made: Any, t
     shown = open_page(folder)
     timing = "performance.getEntriesByType('navigation')[0]"
     ready, loaded = (shown.evaluate(f"{timing}.{name}") for name in ("domInteractive", "loadEventEnd"))
+    spent = processor_seconds(shown)
     click = "(() => { const from = performance.now(); document.querySelector('[data-column=\"step.0\"]').click();"
     sorting = shown.evaluate(click + "document.body.offsetHeight; return performance.now() - from; })()")
     size = (tmp_path / f"{folder.name}.html").stat().st_size / 1e6
     rows_shown = shown.locator("#results-rows tbody tr").count()
-    print(f"{rows_shown} rows, {size:.1f} MB: ready {ready:.0f} ms, loaded {loaded:.0f} ms, sorted {sorting:.0f} ms")
+    print(f"{rows_shown} rows, {size:.1f} MB: ready after {ready:.0f} ms, loaded after {loaded:.0f} ms")
+    print(f"{spent:.2f} s of the processor; sorted in {sorting:.0f} ms")
     assert rows_shown == 167
+    assert spent < 2
     assert loaded < 6000
     assert sorting < 1000

@@ -92,3 +92,21 @@ def test_ranks_and_what_few_steps_cost_are_on_the_page(open_page: Open, grid: Pa
     assert {"Global rank", "What few steps cost"} <= set(titles)
     assert "1 is best" in shown.locator("#statistics-part caption").first.inner_text()
     assert "NaN" not in shown.locator("#statistics-part").inner_text()
+
+
+def test_points_of_more_rows_than_colours_are_told_apart(open_page: Open, study: Any, made: Any) -> None:
+    rates = [(("optimizer.lr", rate),) for rate in range(12)]
+    shown = open_page(study(*(made(scale=1 + rate[0][1] / 10, overrides=rate) for rate in rates)))
+    show(shown, "pareto")
+    marks = shown.locator("#pareto-part .legend li")
+    assert marks.count() == 12
+    drawn = marks.locator("svg > :last-child").evaluate_all("(marks) => marks.map((mark) => mark.outerHTML)")
+    assert len(set(drawn)) == 12
+
+
+def test_the_heat_map_starts_with_axes_that_cross(open_page: Open, study: Any, made: Any) -> None:
+    alone = [made("rf"), made("shortcut", overrides=(("teacher", "rf"),))]
+    shown = open_page(study(*alone))
+    show(shown, "heatmap")
+    assert shown.locator("#heatmap-controls").get_by_label("Columns").input_value() == "steps"
+    assert shown.locator("#heatmap-part .hole-rect").count() == 0

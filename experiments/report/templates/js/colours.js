@@ -4,13 +4,15 @@ const DASHES = ["", "6 3", "1.5 3", "8 3 2 3"];
 const MARKS = ["circle", "square", "diamond", "triangle", "cross", "plus", "down", "ring"];
 const allSeries = [...new Set(data.rows.map((_, row) => seriesOf(row)))];
 
-// With few series a colour is a series' for good; with many it goes by the place among those that are drawn.
+// With few series a colour is a series' for good; with many it goes by the place among those that are drawn. The ninth has
+// the first one's colour with the second one's mark: points, which have no dash, are told apart too.
 function looks(series) {
   const drawn = [...new Set(series)];
   const known = allSeries.length <= COLOURS ? allSeries : drawn;
   return new Map(drawn.map((name) => {
     const index = known.indexOf(name);
-    return [name, { colour: `var(--c${index % COLOURS})`, mark: MARKS[index % COLOURS], dash: DASHES[Math.floor(index / COLOURS) % DASHES.length] }];
+    const round = Math.floor(index / COLOURS);
+    return [name, { colour: `var(--c${index % COLOURS})`, mark: MARKS[(index + round) % MARKS.length], dash: DASHES[round % DASHES.length] }];
   }));
 }
 

@@ -22,6 +22,12 @@ function table(caption, head, body, attributes = {}) {
     make("tbody", {}, ...body.map((row) => make("tr", {}, ...cells(row, "td")))));
 }
 
+// A table whose first `texts` columns are words; in the others numbers stand below one another.
+function numberTable(caption, head, body, texts) {
+  const cells = (row, tag, more = {}) => row.map((cell, at) => (cell instanceof Node ? cell : make(tag, { ...more, class: at < texts ? null : "number" }, String(cell))));
+  return table(caption, cells(head, "th", { scope: "col" }), body.map((row) => cells(row, "td")));
+}
+
 // A labelled select: options are [value, text] or texts.
 function select(label, options, value, onchange) {
   const pairs = options.map((option) => (Array.isArray(option) ? option : [option, option]));

@@ -15,8 +15,8 @@ const axes = () => [...data.factors.map((factor) => factor.key), "steps"];
 function startHeatmap() {
   if (!data.metrics.length || axes().length < 2) return;
   const options = axes();
-  defaults.across = options.at(-2);
   defaults.down = options.length > 2 ? options[0] : "steps";
+  defaults.across = options.length > 2 ? data.factors.slice(1).findLast((factor) => crossed(data.factors[0], factor))?.key ?? "steps" : options[0];
   for (const name of ["across", "down"]) among(name, options);
   const controls = byId("heatmap-controls");
   const steps = select("Steps", [], "", (heat) => choose({ heat }));
@@ -29,6 +29,12 @@ function startHeatmap() {
     if (chosen.across === chosen.down) return nothing(part, "Choose two different axes.");
     return drawHeat(part, gather(step), counts[step], steps.hidden);
   });
+}
+
+// Whether every value of one factor stands in a row with every value of the other.
+function crossed(one, other) {
+  const pairs = one.values.map((value, row) => JSON.stringify([value, other.values[row]]));
+  return new Set(pairs).size === new Set(one.values).size * new Set(other.values).size;
 }
 
 // Means by (value down, value across), each the mean over the rows that share both.

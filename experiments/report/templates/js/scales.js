@@ -33,7 +33,7 @@ function niceTicks(from, to, count) {
 }
 
 function logTicks(least, most, count) {
-  if (most / least < 4) return niceTicks(least, most, count);
+  if (most / least < 10) return niceTicks(least, most, count);
   for (const digits of [[1, 2, 5], [1, 3], [1]]) {
     const found = [];
     for (let power = Math.floor(Math.log10(least)); power <= Math.ceil(Math.log10(most)); power += 1) {
