@@ -99,8 +99,7 @@ class Case:
             return theirs(z, timestep=1000 * t, return_dict=False, **known)[0]
 
         steps = Step(theirs, ask), Step(own, lambda: own(z, t, condition))
-        with torch.no_grad():
-            wanted, given = (step.ask() for step in steps)
+        wanted, given = (step.ask().detach() for step in steps)
         if float((given - wanted).abs().max()) > AGREE * float(wanted.abs().max()):
             raise RuntimeError(f"{self.name}: diffusers' class computes something else")
         return steps
