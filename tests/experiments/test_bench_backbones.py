@@ -93,3 +93,9 @@ def test_cases_are_published_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     dit, plain, full = counts.values()
     assert 32.8e6 < dit < 32.96e6
     assert full - plain == 3 * (4 * 384**2 + 4 * 384 + 3 * 384 * (384 + 1) + 2 * 64) + 6 * 4 * 64
+
+
+def test_a_case_can_have_fewer_blocks() -> None:
+    fewer = SMALL_CASES[1].of_depth(1)
+    assert (fewer.name, fewer.options["depth"], fewer.options["self_attention"]) == ("mmdit, 1 blocks", 1, (0,))
+    assert SMALL_CASES[0].of_depth(None) is SMALL_CASES[0]
