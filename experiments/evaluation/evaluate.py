@@ -150,8 +150,9 @@ def _validation(
     loaded: LoadedRun, settings: Evaluation, metrics: Sequence[ModelMetric], weights: Weights, stop: Stop
 ) -> dict[str, Any]:
     losses = validation_losses(
-        loaded.objective, loaded.network(weights), loaded.data, device=loaded.device, check=stop.check
-    )
+        loaded.objective, loaded.network(weights), loaded.data,
+        device=loaded.device, num=loaded.config.trainer.validation_num, check=stop.check,
+    )  # fmt: skip
     found: dict[str, Any] = {
         "weights": weights, "times": list(TIMES), "loss": losses, "mean": sum(losses) / len(losses),
     }  # fmt: skip

@@ -25,25 +25,28 @@ def validation_losses(
     *,
     device: torch.device,
     batch_size: int = 512,
+    num: int | None = None,
     world: bool = False,
     check: Callable[[], None] = lambda: None,
 ) -> list[float]:
-    """The head's regression error at each of TIMES, mean over the validation split, every row counted once.
+    """The head's regression error at each of TIMES, mean over the validation split or its first ``num`` rows, every row
+    counted once.
 
     With ``world`` the rows are shared out over the ranks and all of them get the whole split's means; every rank asks
     the network equally often, the last time perhaps with a row that does not count. ``check`` is called before every
     batch; where it raises, the network is as it was.
     """
     dataset = data.dataset("validation")
+    size = min(len(dataset), num or len(dataset))
     rank, ranks = (dist.get_rank(), dist.get_world_size()) if world and dist.is_initialized() else (0, 1)
     was_training = getattr(network, "training", False)
     _set_training(network, False)
     sums = torch.zeros(len(TIMES), dtype=torch.float64)
     try:
-        for index in torch.arange(rank, -(-len(dataset) // ranks) * ranks, ranks).split(batch_size):
+        for index in torch.arange(rank, -(-size // ranks) * ranks, ranks).split(batch_size):
             check()
             chaos.reach("validation")
-            rows, counted = index.clamp(max=len(dataset) - 1), (index < len(dataset)).to(device)
+            rows, counted = index.clamp(max=size - 1), (index < size).to(device)
             batch = to_device(dataset[rows], device)
             draws = Draws(_SEED, 0, rows.to(device), len(dataset))
             for i, time in enumerate(TIMES):
@@ -56,7 +59,7 @@ def validation_losses(
     if ranks > 1:
         dist.all_reduce(on_device := sums.to(device))
         sums = on_device.cpu()
-    return (sums / len(dataset)).tolist()
+    return (sums / size).tolist()
 
 
 def _set_training(network: Any, mode: bool) -> None:

@@ -19,6 +19,7 @@ SETTINGS: Mapping[str, Any] = {
     "trainer.max_steps": 2,
     "trainer.checkpoint_every": 2,
     "trainer.keep_checkpoints": 1,
+    "trainer.validation_num": 64,
     "evaluation.num": 8,
     "evaluation.batch_size": 8,
 }
@@ -30,10 +31,10 @@ PAIRS = 8
 def smoke(grid: Grid) -> Grid:
     """The grid as explicit cells, as few as hold every value of every axis once, for one seed, under another name.
 
-    Every cell is trained for two steps and evaluated at the smallest of its step counts with eight samples, in a study
-    of its own (NAME-smoke); the file's ``smoke`` section is laid over every cell besides, to make networks small.
-    Cells that are alike after that are one, and all ask for the default resources. Of a grid whose cells others build
-    on (``teacher: {stage: …}``) all stay, so that each finds its own.
+    Every cell is trained for two steps and evaluated at the smallest of its step counts with eight samples and 64
+    validation rows, in a study of its own (NAME-smoke); the file's ``smoke`` section is laid over every cell besides,
+    to make networks small. Cells that are alike after that are one, and all ask for the default resources. Of a grid
+    whose cells others build on (``teacher: {stage: …}``) all stay, so that each finds its own.
 
     Raises:
         ConfigError: as :meth:`Grid.combinations`.

@@ -129,12 +129,14 @@ def _to_its_end(study: Study, cell: Cell, held: Claim, stop: Stop) -> str:
 
 def warm_up() -> float:
     """Import what cells need, torch above all; the seconds that it took, which are none after the first time."""
-    began, first = time.monotonic(), "experiments.training.fit" not in sys.modules
-    import experiments.evaluation.evaluate
-    import experiments.training.fit  # noqa: F401
+    began = time.monotonic()
+    if "experiments.training.fit" not in sys.modules:
+        gc.disable()  # to look for garbage among what is imported takes a fifth of the time
+        import experiments.evaluation.evaluate
+        import experiments.training.fit  # noqa: F401
 
-    if first:
         gc.freeze()  # what is imported stays: the collection after each cell need not walk over it (0.2 s)
+        gc.enable()
     return time.monotonic() - began
 
 

@@ -222,8 +222,9 @@ def _callbacks(run: Run, parts: Components, trackers: list[Tracker], stop: Stop,
         values: dict[str, float] = {}
         for name, network in networks.items():
             found = validation_losses(
-                module.objective, network, parts.data, device=module.device, world=True, check=check
-            )
+                module.objective, network, parts.data,
+                device=module.device, num=config.trainer.validation_num, world=True, check=check,
+            )  # fmt: skip
             values[f"validation/loss_{name}"] = sum(found) / len(found)
             values |= {f"validation/loss_{name}_t{i}": value for i, value in enumerate(found)}
         best.offer(module, values)

@@ -20,7 +20,7 @@ SMALL: dict[str, Any] = {
     "data": "points",
     "trainer": {
         "max_steps": 12, "batch_size": 16, "threads": 1, "log_every": 5, "checkpoint_every": 4, "validate_every": 6,
-        "trackers": ["csv"],
+        "validation_num": 64, "trackers": ["csv"],
     },
     "evaluation": {"steps": []},
 }  # fmt: skip
