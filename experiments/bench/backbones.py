@@ -9,7 +9,7 @@ import importlib
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -38,6 +38,15 @@ class Case:
     sizes: Sizes
     batch: int
     options: dict[str, Any] = field(default_factory=dict)
+
+    def of_depth(self, depth: int | None) -> Case:
+        """The same with another number of blocks: a compiler's work grows with it. None changes nothing."""
+        if depth is None:
+            return self
+        options = {**self.options, "depth": depth}
+        if "self_attention" in options:
+            options["self_attention"] = tuple(i for i in options["self_attention"] if i < depth)
+        return replace(self, name=f"{self.name}, {depth} blocks", options=options)
 
     def network(self) -> Backbone:
         """Ours, without a weight at zero: at the published start hardly anything flows."""
@@ -99,8 +108,7 @@ class Case:
             return theirs(z, timestep=1000 * t, return_dict=False, **known)[0]
 
         steps = Step(theirs, ask), Step(own, lambda: own(z, t, condition))
-        with torch.no_grad():
-            wanted, given = (step.ask() for step in steps)
+        wanted, given = (step.ask().detach() for step in steps)
         if float((given - wanted).abs().max()) > AGREE * float(wanted.abs().max()):
             raise RuntimeError(f"{self.name}: diffusers' class computes something else")
         return steps
@@ -180,12 +188,14 @@ def measure(case: Case, *, pairs: int, compiled: bool = False, device: str = "cp
     return Cost(case.name, times, theirs.peak(), ours.peak())
 
 
-def table(*, pairs: int, threads: int, compiled: bool, device: str, only: str = "") -> Iterator[str]:
-    """Lines of a Markdown table, of the cases whose names contain ``only``."""
+def table(
+    *, pairs: int, threads: int, compiled: bool, device: str, only: str = "", depth: int | None = None
+) -> Iterator[str]:
+    """Lines of a Markdown table, of the cases whose names contain ``only``, with so many blocks or their own."""
     torch.set_num_threads(threads)
     yield "| case | diffusers, ms | ours, ms | time | lowest, highest | diffusers, MiB | ours, MiB | memory |"
     yield "| :-- | --: | --: | --: | --: | --: | --: | --: |"
-    chosen = (case for case in cases() if only.casefold() in case.name.casefold())
+    chosen = (case.of_depth(depth) for case in cases() if only.casefold() in case.name.casefold())
     yield from (_line(measure(case, pairs=pairs, compiled=compiled, device=device)) for case in chosen)
 
 

@@ -57,14 +57,21 @@ def objectives(pairs: int = 21, threads: int = 1) -> None:
 
 
 @app.command()
-def backbones(pairs: int = 21, threads: int = 1, compiled: bool = False, device: str = "cpu", only: str = "") -> None:
+def backbones(
+    pairs: int = 21,
+    threads: int = 1,
+    compiled: bool = False,
+    device: str = "cpu",
+    only: str = "",
+    depth: int | None = None,
+) -> None:
     """Forward and backward of our DiT and MM-DiT beside diffusers': time and peak memory, as Markdown.
 
-    --only takes a part of a case's name.
+    --only takes a part of a case's name, --depth another number of blocks: compiling all of them takes minutes.
     """
     from experiments.bench.backbones import table
 
-    for line in table(pairs=pairs, threads=threads, compiled=compiled, device=device, only=only):
+    for line in table(pairs=pairs, threads=threads, compiled=compiled, device=device, only=only, depth=depth):
         print(line, flush=True)
 
 
