@@ -24,6 +24,7 @@ _ESCAPES = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    "*": "{*}",  # after the end of a line it would be read as a part of it
     '"': "''",
     "[": r"{[}",
     "]": r"{]}",

@@ -53,6 +53,7 @@ def test_no_sign_of_latex_is_left_bare(text: str) -> None:
         ("\\x", r"\textbackslash{}x"),
         ("[1, 2]", r"{[}1, 2{]}"),
         ("中", "?"),
+        ("* −3", "{*} $-$3"),
         ("Fréchet", r"Fr\'echet"),
     ],
 )
