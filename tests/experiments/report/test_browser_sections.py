@@ -102,6 +102,13 @@ def test_points_of_more_rows_than_colours_are_told_apart(open_page: Open, study:
     assert marks.count() == 12
     drawn = marks.locator("svg > :last-child").evaluate_all("(marks) => marks.map((mark) => mark.outerHTML)")
     assert len(set(drawn)) == 12
+    show(shown, "quality")
+    paper = shown.evaluate("getComputedStyle(document.body).backgroundColor")
+    colours = shown.locator("#quality-part .point").evaluate_all(
+        "(marks) => marks.map(getComputedStyle).map((style) => [style.fill, style.stroke])"
+    )
+    assert len(colours) == 36
+    assert all(set(colour) != {paper} for colour in colours), "a mark in the paper's colour"
 
 
 def test_the_heat_map_starts_with_axes_that_cross(open_page: Open, study: Any, made: Any) -> None:
