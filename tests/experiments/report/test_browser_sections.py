@@ -117,3 +117,14 @@ def test_the_heat_map_starts_with_axes_that_cross(open_page: Open, study: Any, m
     show(shown, "heatmap")
     assert shown.locator("#heatmap-controls").get_by_label("Columns").input_value() == "steps"
     assert shown.locator("#heatmap-part .hole-rect").count() == 0
+
+
+def test_a_band_that_reaches_below_nought_leaves_the_axis_logarithmic(open_page: Open, study: Any, made: Any) -> None:
+    shown = open_page(study(made(scale=0.1), made(seed=1, scale=3.0), made("shortcut"), made("shortcut", seed=1)))
+    drawn = show(shown, "quality")
+    assert "(log scale)" in drawn.locator(".axis-name").first.text_content()
+    bands = drawn.locator(".band").evaluate_all("(bands) => bands.map((band) => band.getAttribute('d'))")
+    assert bands
+    assert "NaN" not in "".join(bands)
+    axis = float(drawn.locator("line.axis[x1='46']").first.get_attribute("y1"))
+    assert all(float(end) <= axis + 0.1 for band in bands for end in re.findall(r" ([\d.]+)(?=[LZ])", band))
