@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -128,3 +129,41 @@ def test_a_band_that_reaches_below_nought_leaves_the_axis_logarithmic(open_page:
     assert "NaN" not in "".join(bands)
     axis = float(drawn.locator("line.axis[x1='46']").first.get_attribute("y1"))
     assert all(float(end) <= axis + 0.1 for band in bands for end in re.findall(r" ([\d.]+)(?=[LZ])", band))
+
+
+def test_the_law_of_compute_and_the_coverage_of_intervals_are_on_the_page(
+    open_page: Open, study: Any, made: Any, evaluation_file: Any
+) -> None:
+    cells = [made(seed=s, overrides=(("backbone.width", at),)) for at in range(5) for s in range(2)]
+    folder = study(*cells)
+    for at, cell in enumerate(cells):
+        file, compute = evaluation_file(folder, cell), 1e12 * 4 ** (at // 2)
+        value = json.loads(file.read_text()) | {"model": {"parameters": 1000 + at // 2, "training_flops": compute}}
+        value["validation"][0] |= {"mean": 0.2 + 30 * compute**-0.1 * (1 + 0.01 * (-1) ** at), "path_length": 9.5 - at}
+        file.write_text(json.dumps(value))
+    shown = open_page(folder)
+    drawn = show(shown, "laws")
+    assert "L = a·C^−b + c" in drawn.locator("figcaption").inner_text()
+    assert (drawn.locator(".band").count(), drawn.locator("circle").count()) == (1, 5)
+    told = show(shown, "statistics")
+    assert {"Path length", "How far intervals can be trusted"} <= set(told.locator("h3").all_inner_texts())
+    assert "73.2 %" in told.inner_text(), "BCa of three seeds"
+
+
+def test_a_metric_that_some_cells_lack_is_missing_there_alone(
+    open_page: Open, study: Any, made: Any, evaluation_file: Any
+) -> None:
+    cells = [made(), made("shortcut")]
+    folder = study(*cells)
+    file = evaluation_file(folder, cells[1])
+    value = json.loads(file.read_text())
+    for row in value["rows"]:
+        del row["frechet_distance"]
+    file.write_text(json.dumps(value | {"validation": []}))
+    shown = open_page(folder)
+    lines = shown.locator("#results-rows tbody tr").all_inner_texts()
+    assert ["–" in line for line in lines] == [False, True]
+    assert [line.endswith("not evaluated") for line in lines] == [False, True]
+    for part in shown.locator("section:not([hidden]) > .part").all():
+        part.scroll_into_view_if_needed()
+        shown.wait_for_function("(part) => part.childElementCount > 0", arg=part.element_handle())
