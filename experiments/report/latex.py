@@ -8,6 +8,8 @@ from experiments.report.listings import Best, Listing
 
 HEAD = r"""% Needs \usepackage{booktabs}, and \usepackage{graphicx} for \resizebox.
 """
+FLOATS = 12
+"""Tables after which a page ends: LaTeX holds only so many that have found no place yet."""
 _ESCAPES = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -22,6 +24,7 @@ _ESCAPES = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    "*": "{*}",  # after the end of a line it would be read as a part of it
     '"': "''",
     "[": r"{[}",
     "]": r"{]}",
@@ -45,7 +48,9 @@ _ESCAPES |= {letter: rf"$\{name}$" for letter, name in _GREEK.items()}
 
 def latex(tables: Iterable[Listing]) -> str:
     """The tables as floats of LaTeX, the best of each column in bold; every text stands there as it is, escaped."""
-    return HEAD + "\n".join(map(_float, tables))
+    written = [_float(listing) for listing in tables]
+    groups = ["\n".join(written[at : at + FLOATS]) for at in range(0, len(written), FLOATS)]
+    return HEAD + "\n\\clearpage\n\n".join(groups)
 
 
 def escape(text: str) -> str:

@@ -180,14 +180,16 @@ def _relative(summary: Summary | None) -> str:
     if summary is None or summary.n == 0:
         return "–"
     ends = summary.interval()
-    return f"{100 * summary.mean:.1f} %" + (f" [{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]" if ends else "")
+    told = f"{100 * summary.mean:.1f} %" + (f" [{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]" if ends else "")
+    return told.replace("-", "−")
 
 
 def _estimate(found: Estimate | None) -> str:
     if found is None or not math.isfinite(found.value):
         return "–"
     ends = (found.low, found.high)
-    return f"{found.value:.2f}" + (" [{:.2f}, {:.2f}]".format(*ends) if all(map(math.isfinite, ends)) else "")
+    told = f"{found.value:.2f}" + (" [{:.2f}, {:.2f}]".format(*ends) if all(map(math.isfinite, ends)) else "")
+    return told.replace("-", "−")
 
 
 def _law(law: Law) -> tuple[str, ...]:

@@ -210,18 +210,19 @@ def apart(difference: Difference | None) -> str:
 
 
 def signed(value: float) -> str:
-    """The value with its sign, and a minus as long as a plus."""
-    return number(value) if value == 0 or not math.isfinite(value) else "−+"[value > 0] + number(abs(value))
+    """The value with its sign, a plus too."""
+    return ("+" if value > 0 and math.isfinite(value) else "") + number(value)
 
 
 def number(value: float, significant: int = 3) -> str:
-    """The value to three significant digits, without an exponent where that is short."""
+    """The value to three significant digits, without an exponent where that is short; a minus is as long as a plus."""
     if not math.isfinite(value):
         return "not finite"
     if value == 0:
         return "0"
-    digits = significant - 1 - math.floor(math.log10(abs(value)))
-    return f"{value:.{max(0, min(digits, 6))}f}" if 1e-4 <= abs(value) < 1e6 else f"{value:.{significant - 1}e}"
+    sign, size = "−" if value < 0 else "", abs(value)
+    digits = significant - 1 - math.floor(math.log10(size))
+    return sign + (f"{size:.{max(0, min(digits, 6))}f}" if 1e-4 <= size < 1e6 else f"{size:.{significant - 1}e}")
 
 
 def _seeds(cells: Sequence[Cell]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,13 @@ def test_points_of_more_rows_than_colours_are_told_apart(open_page: Open, study:
     assert marks.count() == 12
     drawn = marks.locator("svg > :last-child").evaluate_all("(marks) => marks.map((mark) => mark.outerHTML)")
     assert len(set(drawn)) == 12
+    show(shown, "quality")
+    paper = shown.evaluate("getComputedStyle(document.body).backgroundColor")
+    colours = shown.locator("#quality-part .point").evaluate_all(
+        "(marks) => marks.map(getComputedStyle).map((style) => [style.fill, style.stroke])"
+    )
+    assert len(colours) == 36
+    assert all(set(colour) != {paper} for colour in colours), "a mark in the paper's colour"
 
 
 def test_the_heat_map_starts_with_axes_that_cross(open_page: Open, study: Any, made: Any) -> None:
@@ -110,3 +118,52 @@ def test_the_heat_map_starts_with_axes_that_cross(open_page: Open, study: Any, m
     show(shown, "heatmap")
     assert shown.locator("#heatmap-controls").get_by_label("Columns").input_value() == "steps"
     assert shown.locator("#heatmap-part .hole-rect").count() == 0
+
+
+def test_a_band_that_reaches_below_nought_leaves_the_axis_logarithmic(open_page: Open, study: Any, made: Any) -> None:
+    shown = open_page(study(made(scale=0.1), made(seed=1, scale=3.0), made("shortcut"), made("shortcut", seed=1)))
+    drawn = show(shown, "quality")
+    assert "(log scale)" in drawn.locator(".axis-name").first.text_content()
+    bands = drawn.locator(".band").evaluate_all("(bands) => bands.map((band) => band.getAttribute('d'))")
+    assert bands
+    assert "NaN" not in "".join(bands)
+    axis = float(drawn.locator("line.axis[x1='46']").first.get_attribute("y1"))
+    assert all(float(end) <= axis + 0.1 for band in bands for end in re.findall(r" ([\d.]+)(?=[LZ])", band))
+
+
+def test_the_law_of_compute_and_the_coverage_of_intervals_are_on_the_page(
+    open_page: Open, study: Any, made: Any, evaluation_file: Any
+) -> None:
+    cells = [made(seed=s, overrides=(("backbone.width", at),)) for at in range(5) for s in range(2)]
+    folder = study(*cells)
+    for at, cell in enumerate(cells):
+        file, compute = evaluation_file(folder, cell), 1e12 * 4 ** (at // 2)
+        value = json.loads(file.read_text()) | {"model": {"parameters": 1000 + at // 2, "training_flops": compute}}
+        value["validation"][0] |= {"mean": 0.2 + 30 * compute**-0.1 * (1 + 0.01 * (-1) ** at), "path_length": 9.5 - at}
+        file.write_text(json.dumps(value))
+    shown = open_page(folder)
+    drawn = show(shown, "laws")
+    assert "L = a·C^−b + c" in drawn.locator("figcaption").inner_text()
+    assert (drawn.locator(".band").count(), drawn.locator("circle").count()) == (1, 5)
+    told = show(shown, "statistics")
+    assert {"Path length", "How far intervals can be trusted"} <= set(told.locator("h3").all_inner_texts())
+    assert "73.2 %" in told.inner_text(), "BCa of three seeds"
+
+
+def test_a_metric_that_some_cells_lack_is_missing_there_alone(
+    open_page: Open, study: Any, made: Any, evaluation_file: Any
+) -> None:
+    cells = [made(), made("shortcut")]
+    folder = study(*cells)
+    file = evaluation_file(folder, cells[1])
+    value = json.loads(file.read_text())
+    for row in value["rows"]:
+        del row["frechet_distance"]
+    file.write_text(json.dumps(value | {"validation": []}))
+    shown = open_page(folder)
+    lines = shown.locator("#results-rows tbody tr").all_inner_texts()
+    assert ["–" in line for line in lines] == [False, True]
+    assert [line.endswith("not evaluated") for line in lines] == [False, True]
+    for part in shown.locator("section:not([hidden]) > .part").all():
+        part.scroll_into_view_if_needed()
+        shown.wait_for_function("(part) => part.childElementCount > 0", arg=part.element_handle())

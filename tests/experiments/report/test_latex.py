@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -50,6 +53,7 @@ def test_no_sign_of_latex_is_left_bare(text: str) -> None:
         ("\\x", r"\textbackslash{}x"),
         ("[1, 2]", r"{[}1, 2{]}"),
         ("中", "?"),
+        ("* −3", "{*} $-$3"),
         ("Fréchet", r"Fr\'echet"),
     ],
 )
@@ -59,3 +63,22 @@ def test_texts_are_set_as_they_stand(text: str, shown: str) -> None:
 
 def test_nothing_is_no_table() -> None:
     assert r"\begin" not in latex([])
+
+
+DOCUMENT = r"""\documentclass{article}
+\usepackage{booktabs,graphicx}
+\begin{document}
+%s
+\end{document}
+"""
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="there is no pdflatex (Debian: texlive-latex-recommended)")
+def test_latex_sets_very_many_tables_with_any_signs(tmp_path: Path) -> None:
+    signs = '\\{}$&#%_^~<>|[]"ab1 .é±−–λ中’×·≥≤*'
+    hard = Listing(signs, (signs, "[1]"), ((signs, Best(signs)), ("[a]", "* b"), ("*", "[c]")), 1, signs)
+    (tmp_path / "tables.tex").write_text(DOCUMENT % latex([hard, *[LISTING] * 120]))
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert re.search(r"Output written on tables.pdf \((1[1-9]|[2-9]\d) pages", done.stdout)

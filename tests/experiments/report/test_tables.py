@@ -144,7 +144,7 @@ def test_a_difference_is_told_with_its_sign_interval_and_star(difference: Any, s
 
 def test_the_interval_stands_behind_the_spread() -> None:
     summary = summarise([1.0, 2.0, 3.0, None], expected=4)
-    assert text(summary, ends=True) == "2.00 ± 1.0 [-0.484, 4.48] (3 of 4)"
+    assert text(summary, ends=True) == "2.00 ± 1.0 [−0.484, 4.48] (3 of 4)"
 
 
 def change(file: Any, how: Any) -> None:
@@ -166,7 +166,16 @@ def test_progress_is_told(study: Any, made: Any) -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(0, "0"), (168.4, "168"), (13.55, "13.6"), (0.02, "0.0200"), (1.234e-6, "1.23e-06"), (math.nan, "not finite")],
+    [
+        (0, "0"),
+        (168.4, "168"),
+        (13.55, "13.6"),
+        (0.02, "0.0200"),
+        (1.234e-6, "1.23e-06"),
+        (-3.02, "−3.02"),
+        (-1.234e-6, "−1.23e-06"),
+        (math.nan, "not finite"),
+    ],
 )
 def test_three_significant_digits(value: float, shown: str) -> None:
     assert number(value) == shown

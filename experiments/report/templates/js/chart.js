@@ -14,7 +14,9 @@ function chart(holder, spec) {
   const height = head + deep * PANEL.height;
   const all = (name) => spec.panels.flatMap((panel) => panel.lines.flatMap((line) => line[name] ?? []));
   const x = scale(all("x"), [PANEL.left, panelWidth - PANEL.right - room], { log: spec.xlog, ticks: spec.xticks, count: panelWidth / 90 });
-  const y = scale([...all("y"), ...all("low"), ...all("high")], [PANEL.height - PANEL.bottom, PANEL.top], { log: spec.ylog, count: 5 });
+  const floor = bandFloor(all("y"), spec.ylog);
+  const lows = all("low").map((value) => (value === null ? null : Math.max(value, floor)));
+  const y = { ...scale([...all("y"), ...lows, ...all("high")], [PANEL.height - PANEL.bottom, PANEL.top], { log: spec.ylog, count: 5 }), floor };
   const svg = draw("svg", { viewBox: `0 0 ${columns * panelWidth} ${height}`, width: columns * panelWidth, height, role: "img", "aria-label": spec.says },
     draw("title", {}, spec.says),
     draw("text", { class: "axis-name", x: 0, y: 12 }, `${spec.ylabel}${y.logarithmic ? " (log scale)" : ""}`));
@@ -25,6 +27,12 @@ function chart(holder, spec) {
       ...panel.lines.flatMap((line) => curve(line, x, y, spec)), ...(room ? endLabels(panel, x, y) : [])));
   });
   return { svg, labelled: room > 0 };
+}
+
+// Bands of a logarithmic axis end a little below the least line: an interval may reach to 0 and beyond.
+function bandFloor(values, log) {
+  const [least] = extent(values);
+  return log && Number.isFinite(least) && least > 0 ? least / 2 : -Infinity;
 }
 
 // Room for names at the ends of the lines: where there are few, and enough is left for the lines.
@@ -61,7 +69,7 @@ function curve(line, x, y, spec) {
   const { colour, dash, mark: kind, bare } = line.look;
   const parts = [];
   if (line.low && line.low.some((value, at) => value !== null && value !== line.high[at])) {
-    const end = (values) => values.map((value, at) => [x.place(line.x[at]), y.place(value ?? line.y[at])]);
+    const end = (values) => values.map((value, at) => [x.place(line.x[at]), y.place(Math.max(value ?? line.y[at], y.floor))]);
     const round = [...end(line.high), ...end(line.low).reverse()].filter(([, v]) => Number.isFinite(v));
     parts.push(draw("path", { class: "band", d: `${path(round)}Z`, fill: colour }));
   }

@@ -25,6 +25,6 @@ function mark(kind, x, y, size, attributes = {}, ...children) {
   if (kind === "down") return polygon([0, 1.2], [1.1, -0.9], [-1.1, -0.9]);
   if (kind === "plus") return polygon([-0.4, -1.2], [0.4, -1.2], [0.4, -0.4], [1.2, -0.4], [1.2, 0.4], [0.4, 0.4], [0.4, 1.2], [-0.4, 1.2], [-0.4, 0.4], [-1.2, 0.4], [-1.2, -0.4], [-0.4, -0.4]);
   if (kind === "cross") return polygon([-1.1, -0.6], [-0.6, -1.1], [0, -0.5], [0.6, -1.1], [1.1, -0.6], [0.5, 0], [1.1, 0.6], [0.6, 1.1], [0, 0.5], [-0.6, 1.1], [-1.1, 0.6], [-0.5, 0]);
-  const ring = kind === "ring" ? { fill: "var(--paper)", stroke: attributes.fill, "stroke-width": 1.6 } : {};
+  const ring = kind === "ring" ? { style: `fill:var(--paper);stroke:${attributes.fill};stroke-width:1.6` } : {};
   return draw("circle", { cx: x.toFixed(1), cy: y.toFixed(1), r: s, ...attributes, ...ring }, ...children);
 }

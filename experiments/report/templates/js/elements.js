@@ -24,7 +24,7 @@ function table(caption, head, body, attributes = {}) {
 
 // A table whose first `texts` columns are words; in the others numbers stand below one another.
 function numberTable(caption, head, body, texts) {
-  const cells = (row, tag, more = {}) => row.map((cell, at) => (cell instanceof Node ? cell : make(tag, { ...more, class: at < texts ? null : "number" }, String(cell))));
+  const cells = (row, tag, more = {}) => row.map((cell, at) => (cell instanceof Node ? cell : make(tag, { ...more, class: at < texts ? "words" : "number" }, String(cell))));
   return table(caption, cells(head, "th", { scope: "col" }), body.map((row) => cells(row, "td")));
 }
 

@@ -3,7 +3,7 @@ function number(value, significant = 3) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size < 1e-4 || size >= 1e6) return value.toExponential(significant - 1);
+  if (size < 1e-4 || size >= 1e6) return (value < 0 ? "−" : "") + size.toExponential(significant - 1);
   const digits = significant - 1 - Math.floor(Math.log10(size));
   return value.toFixed(Math.max(0, Math.min(digits, 6))).replace("-", "−");
 }

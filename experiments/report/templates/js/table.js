@@ -48,10 +48,16 @@ function bestOf(found, setting, metric) {
   }));
 }
 
+// What a row whose cells are done lacks of the metric that is shown.
+function lacking(row, setting, metric) {
+  const found = (data.metrics.length ? data.steps[setting] : []).map((_, step) => summary(row, setting, metric, step));
+  return found.every(Boolean) ? "" : found.some(Boolean) ? "some steps not evaluated" : "not evaluated";
+}
+
 function cellOf(row, column, setting, metric, best) {
   const [kind, index] = column.id.split(".");
   if (kind === "label") return make("th", { scope: "row" }, data.rows[row].labels[index]);
-  if (kind === "note") return make("td", { class: "note" }, data.rows[row].note);
+  if (kind === "note") return make("td", { class: "note" }, data.rows[row].note || lacking(row, setting, metric));
   const value = summary(row, setting, metric, column.step);
   if (chosen.show === "difference") return differenceCell(row, setting, metric, column.step, value);
   const text = summaryText(value, chosen.show);
