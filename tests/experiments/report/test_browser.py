@@ -87,6 +87,7 @@ def test_words_and_factors_filter_table_figures_and_samples(open_page: Open, gri
     assert shown.locator("#results-count").inner_text() == "0 of 4 rows"
     shown.locator("#words").fill("")
     shown.locator("#choices").get_by_label("backbone").select_option("dit")
+    wait_for(shown, "#results-rows tbody tr", 2)
     assert column(shown, 1) == ["dit", "dit"]
 
 
