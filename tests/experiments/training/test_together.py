@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 
 from experiments.console import Reporter
 from experiments.evaluation.loaded import LoadedRun
+from experiments.pairs.prepare import prepare
 from experiments.registry import entries
 from experiments.runs import Run
 from experiments.stopping import Stop
@@ -33,16 +35,20 @@ SIZES: dict[str, dict[str, Any]] = {
     "mlp": {"backbone__width": 16, "backbone__depth": 2},
     # With the default channels, rounding alone comes to 1.1e-5 where a loss divides by a short step.
     "simpleuvit": {**SIZE, "backbone__channels": [8, 16]},
+    "unet": {"backbone": {"name": "unet", "channels": [32, 32], "head_width": 16}},
 }
-EXTRA = {"unet"}
-"""What needs a package that may not be installed."""
-BACKBONES = {name: SIZES.get(name, SIZE) for name in map(str.casefold, entries("backbones")) if name not in EXTRA}
-"""Every other backbone that is registered, small."""
+MISSING = set() if find_spec("diffusers") else {"unet"}
+BACKBONES = {name: SIZES.get(name, SIZE) for name in map(str.casefold, entries("backbones")) if name not in MISSING}
+"""Every backbone that is registered and installed, small."""
 NEEDS = {name: entry.load()().needs for name, entry in entries("objectives").items() if name != "flow_matching"}
-OBJECTIVES = ("rf/lognorm(0,1)", "edm(-1.20,1.20)", *sorted(name for name in NEEDS if not NEEDS[name].pairs))
-"""Flow matching with either kind of head, and every other objective that is registered and takes data as they are."""
-TAUGHT = [name for name in OBJECTIVES if name in NEEDS and NEEDS[name].teacher in ("frozen", "phases")]
-"""Those that learn from a trained network."""
+OBJECTIVES = ("rf/lognorm(0,1)", "edm(-1.20,1.20)", *sorted(NEEDS))
+"""Flow matching with either kind of head, and every other objective that is registered."""
+BUILT_ON: dict[str, dict[str, Any]] = {
+    name: {"pairs": {"num": 32, "steps": 2}} if NEEDS[name].pairs else {"teacher": {}}
+    for name in NEEDS
+    if NEEDS[name].pairs or NEEDS[name].teacher in ("frozen", "phases")
+}
+"""What those that learn from a trained network are given beside its run."""
 DIVISIONS = {1: [(1, "auto"), (4, "auto")], 2: [(2, "ddp"), (1, "fsdp")], 4: [(1, "ddp")]}
 """Processes -> the accumulations and strategies that are compared over 50 steps."""
 FIFTY = {
@@ -136,15 +142,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory, small_run: SmallRun) -> dict[
     for processes, jobs in PHASES:
         told = []
         for folder, options, job in jobs:
-            if options.get("objective") in TAUGHT:
-                backbone = options["backbone"]
-                if backbone not in teachers:
-                    same = {
-                        key: value for key, value in options.items() if key.partition("__")[0] in ("backbone", "data")
-                    }
-                    teachers[backbone] = small_run(root / "teachers", trainer__max_steps=1, **same)
-                    fit(teachers[backbone], stop=Stop(), reporter=Reporter("none"))
-                options = {**options, "teacher": str(teachers[backbone].path)}
+            built_on = BUILT_ON.get(str(options.get("objective")), {})
+            if built_on:
+                same = {key: value for key, value in options.items() if key.partition("__")[0] in ("backbone", "data")}
+                if (key := repr(same)) not in teachers:
+                    teachers[key] = small_run(root / "teachers", trainer__max_steps=1, **same)
+                    fit(teachers[key], stop=Stop(), reporter=Reporter("none"))
+                run = {"run": str(teachers[key].path)}
+                options = {**options, **{name: {**run, **how} for name, how in built_on.items()}}
+                prepare(small_run(root / "alone", **options), stop=Stop(), reporter=Reporter("none"))
             made[folder] = small_run(root / folder, trainer__devices=processes, **options)
             told.append({"run": str(made[folder].path), **job})
         together(processes, told, root / f"jobs-{processes}.json")

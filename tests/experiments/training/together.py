@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from functools import partialmethod
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from lightning import Callback, LightningModule, Trainer
 from experiments.components import Components, build
 from experiments.console import Reporter
 from experiments.errors import Interrupted
+from experiments.pairs.prepare import training_data
 from experiments.runs import Run
 from experiments.stopping import Stop
 from experiments.training.fit import fit
@@ -55,6 +57,7 @@ class StopIn(Callback):
 def awake(run: Run) -> Components:
     """The parts of a run, the backbone without a weight at zero: at the published start hardly any gradient flows."""
     parts = build(run.config)
+    parts = replace(parts, data=training_data(run.config, parts.data, run.path))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in parts.backbone.parameters():
