@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
-import os
 import runpy
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,12 +14,12 @@ import torch
 from experiments.execute import execute
 from experiments.registry import entries
 from experiments.runs import Run
-from experiments.training import checkpoints
 
 SmallRun = Callable[..., Run]
+State = Callable[[Run], dict[str, Any]]
+Flat = Callable[[Any], dict[str, Any]]
 
-HERE = Path(__file__).parent
-INSTALL, SCRIPT = HERE.with_name("taught") / "install_taught.py", HERE / "together.py"
+INSTALL = Path(__file__).parents[1] / "taught" / "install_taught.py"
 SIZE = {"data": "digits", "backbone__width": 16, "backbone__depth": 2, "backbone__heads": 2}
 COMMON = {
     **SIZE, "backbone": "dit", "trainer__max_steps": 6, "trainer__log_every": 1, "trainer__precision": "64-true",
@@ -40,7 +35,9 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, small_run: SmallRun) -> Iterator[dict[str, Run]]:
+def runs(
+    tmp_path_factory: pytest.TempPathFactory, small_run: SmallRun, together: Callable[..., None]
+) -> Iterator[dict[str, Run]]:
     """Every case in every way, and the divided one with phases in three pieces."""
     patch = pytest.MonkeyPatch()
     root, made = tmp_path_factory.mktemp("taught together"), dict[str, Run]()
@@ -64,45 +61,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory, small_run: SmallRun) -> Itera
                 made["pieces"] = small_run(root / "pieces", **placed)
                 jobs += [{"run": str(made["pieces"].path), "stop_in": step} for step in (2, 3, 5)]
                 jobs.append({"run": str(made["pieces"].path)})
-        together(processes, jobs, root / f"jobs {way}.json")
+        together(processes, jobs, root / f"jobs {way}.json", INSTALL)
     yield made
     patch.undo()
     entries.cache_clear()
-
-
-def together(processes: int, jobs: list[dict[str, Any]], file: Path) -> None:
-    file.write_text(json.dumps(jobs))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0", "OMP_NUM_THREADS": "1"}
-    where |= {"WORLD_SIZE": str(processes)}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-P", str(INSTALL), str(SCRIPT), str(file)],
-            env=os.environ | where | {"LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(processes)
-    ]
-    try:
-        said = [rank.communicate(timeout=400)[1] for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    assert [rank.returncode for rank in ranks] == [0] * processes, "\n".join(said)[-3000:]
-
-
-def state(run: Run) -> dict[str, Any]:
-    return checkpoints.newest(run.checkpoints).state
-
-
-def flat(value: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(value, dict | list):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        return {name: leaf for key, item in items for name, leaf in flat(item, f"{path}/{key}").items()}
-    return {path: value}
 
 
 def logged(run: Run, name: str) -> list[float]:
@@ -111,7 +73,9 @@ def logged(run: Run, name: str) -> list[float]:
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("way", ["ddp", "fsdp"])
-def test_two_processes_are_taught_as_one_is(runs: dict[str, Run], case: str, way: str) -> None:
+def test_two_processes_are_taught_as_one_is(
+    runs: dict[str, Run], case: str, way: str, state: State, flat: Flat
+) -> None:
     one, two = runs[f"{case} one"], runs[f"{case} {way}"]
     assert one.config.hash == two.config.hash
     for name in ("train/loss", "train/grad_norm", *(["train/target_size"] if case != "started" else [])):
@@ -128,7 +92,7 @@ def test_two_processes_are_taught_as_one_is(runs: dict[str, Run], case: str, way
                 torch.testing.assert_close(its[name], own[name], rtol=1e-8, atol=1e-11, msg=name)
 
 
-def test_a_divided_run_that_is_stopped_keeps_its_phases_teacher(runs: dict[str, Run]) -> None:
+def test_a_divided_run_that_is_stopped_keeps_its_phases_teacher(runs: dict[str, Run], state: State, flat: Flat) -> None:
     whole, pieces = flat(state(runs["phased fsdp"])), flat(state(runs["pieces"]))
     assert whole["/step"] == 6
     assert whole["/teacher/phase"] == 2

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,10 +20,11 @@ from experiments.training.fit import fit
 from experiments.training.throughput import MACHINE
 
 SmallRun = Callable[..., Run]
+State = Callable[[Run], dict[str, Any]]
+Flat = Callable[[Any], dict[str, Any]]
 Job = tuple[str, dict[str, Any], dict[str, Any]]
 """A folder, what differs in its configuration, and what the processes are told besides."""
 
-SCRIPT = Path(__file__).with_name("together.py")
 SIZE = {"backbone__width": 32, "backbone__depth": 2, "backbone__heads": 2}
 SIZES: dict[str, dict[str, Any]] = {
     "mlp": {"backbone__width": 16, "backbone__depth": 2},
@@ -135,7 +130,9 @@ PHASES: list[tuple[int, list[Job]]] = [
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, small_run: SmallRun) -> dict[str, Run]:
+def runs(
+    tmp_path_factory: pytest.TempPathFactory, small_run: SmallRun, together: Callable[..., None]
+) -> dict[str, Run]:
     """Every run of this file; processes are started once for each of the phases."""
     root, made = tmp_path_factory.mktemp("together"), {}
     teachers: dict[str, Run] = {}
@@ -155,42 +152,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory, small_run: SmallRun) -> dict[
             told.append({"run": str(made[folder].path), **job})
         together(processes, told, root / f"jobs-{processes}.json")
     return made
-
-
-def together(processes: int, jobs: list[dict[str, Any]], file: Path) -> None:
-    """Do all jobs on so many processes."""
-    file.write_text(json.dumps(jobs))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0", "OMP_NUM_THREADS": "1"}
-    where |= {"WORLD_SIZE": str(processes)}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-P", str(SCRIPT), str(file)],
-            env=os.environ | where | {"LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(processes)
-    ]
-    try:
-        said = [rank.communicate(timeout=400)[1] for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    assert [rank.returncode for rank in ranks] == [0] * processes, "\n".join(said)[-3000:]
-
-
-def state(run: Run) -> dict[str, Any]:
-    return checkpoints.newest(run.checkpoints).state
-
-
-def flat(value: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(value, dict | list):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        return {name: leaf for key, item in items for name, leaf in flat(item, f"{path}/{key}").items()}
-    return {path: value}
 
 
 def losses(run: Run, name: str = "train/loss") -> list[float]:
@@ -227,7 +188,9 @@ def test_fifty_steps_are_the_same_however_they_are_divided(
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_two_processes_that_are_stopped_end_as_two_that_are_not(runs: dict[str, Run], strategy: str) -> None:
+def test_two_processes_that_are_stopped_end_as_two_that_are_not(
+    runs: dict[str, Run], strategy: str, state: State, flat: Flat
+) -> None:
     whole, pieces = runs[f"whole {strategy}"], runs[f"pieces {strategy}"]
     assert state(whole)["step"] == 12
     one, other = flat(state(whole)), flat(state(pieces))
@@ -238,7 +201,7 @@ def test_two_processes_that_are_stopped_end_as_two_that_are_not(runs: dict[str, 
     assert rows[0] == rows[1]
 
 
-def test_a_divided_network_goes_on_on_four_processes_and_on_one(runs: dict[str, Run]) -> None:
+def test_a_divided_network_goes_on_on_four_processes_and_on_one(runs: dict[str, Run], state: State, flat: Flat) -> None:
     moved, stayed = runs["moved"], runs["stayed"]
     assert state(moved)["step"] == state(stayed)["step"] == 12
     for part in ("backbone", "emas", "optimizer"):
@@ -251,14 +214,13 @@ def test_a_divided_network_goes_on_on_four_processes_and_on_one(runs: dict[str, 
         assert losses(moved, name) == pytest.approx(losses(stayed, name), rel=1e-4), name
 
 
-def moved(run: Run, start: dict[str, torch.Tensor]) -> torch.Tensor:
+def moved(weights: dict[str, torch.Tensor], start: dict[str, torch.Tensor]) -> torch.Tensor:
     """How the training has moved all weights."""
-    weights = state(run)["backbone"]
     return torch.cat([(weights[name].double() - value.double()).flatten() for name, value in start.items()])
 
 
 @pytest.mark.parametrize("name", [*(f"{name} 2" for name in PAIRS), "moved muon"])
-def test_two_processes_with_any_setting_train_as_one_does(runs: dict[str, Run], name: str) -> None:
+def test_two_processes_with_any_setting_train_as_one_does(runs: dict[str, Run], name: str, state: State) -> None:
     other = PAIRS[name.removesuffix(" 2")][1] if name.endswith(" 2") else "muon"
     tolerance = TOLERANCES[other]
     two, one = runs[f"clipped {name}"], runs[f"clipped {other}"]
@@ -267,7 +229,7 @@ def test_two_processes_with_any_setting_train_as_one_does(runs: dict[str, Run], 
     assert len(set(losses(one))) == 4
     assert min(losses(one, "train/grad_norm")) > 2 * CLIPPED["trainer__clip"]
     start = torch.load(one.path / "start.pt", weights_only=True)
-    found, expected = moved(two, start), moved(one, start)
+    found, expected = moved(state(two)["backbone"], start), moved(state(one)["backbone"], start)
     assert (found - expected).norm() < max(10 * tolerance, 1e-3) * expected.norm()
     for key, value in state(one)["objective"].items():
         torch.testing.assert_close(state(two)["objective"][key], value, rtol=1e-4, atol=1e-6)
@@ -277,14 +239,14 @@ def test_settings_that_are_compared_are_not_all_the_same(runs: dict[str, Run]) -
     assert len({losses(runs[f"clipped {name}"])[-1] for name in ALONE}) == len(ALONE)
 
 
-def test_averages_are_the_same_on_two_processes(runs: dict[str, Run]) -> None:
+def test_averages_are_the_same_on_two_processes(runs: dict[str, Run], state: State, flat: Flat) -> None:
     whole, divided, one = (flat(state(runs[name])["emas"]) for name in ("whole ddp", "whole fsdp", "stayed"))
     for name, value in one.items():
         torch.testing.assert_close(whole[name], value, rtol=1e-3, atol=1e-5, msg=name)
         torch.testing.assert_close(divided[name], value, rtol=1e-3, atol=1e-5, msg=name)
 
 
-def test_a_divided_checkpoint_has_a_part_of_each_rank_and_loads_whole(runs: dict[str, Run]) -> None:
+def test_a_divided_checkpoint_has_a_part_of_each_rank_and_loads_whole(runs: dict[str, Run], state: State) -> None:
     run = runs["whole fsdp"]
     folder = checkpoints.folder(run.checkpoints, 12)
     sizes = [(folder / f"tensors-{rank}.safetensors").stat().st_size for rank in range(2)]
