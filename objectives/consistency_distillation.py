@@ -8,18 +8,19 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from objectives.base import Loss, Network, Objective, count_steps
+from objectives.base import Loss, Network, count_steps
 from objectives.condition import Condition
 from objectives.distillation import check_flow, check_guidance, guided, needed, starts
 from objectives.draws import AnyDraws
 from objectives.flow_matching import FlowMatching, mean_square, working_dtype
 from objectives.heads.base import rows
+from objectives.over_flow import OverFlow
 
 _RF = FlowMatching()
 _LARGEST_M = 2**16
 
 
-class ConsistencyDistillation(Objective):
+class ConsistencyDistillation(OverFlow):
     """Consistency distillation: v(z, t) = (z − x̂)/t with x̂ where the teacher's flow ends, the same a step later.
 
         E ‖v(z, t) − (z − f⁻(z', t − d))/t‖², z' = z − d·v_teacher(z, t), f⁻(z, t) = z − t·v⁻(z, t),
@@ -34,6 +35,8 @@ class ConsistencyDistillation(Objective):
     Where this departs from the first paper: straight path, velocities, Euler's step and equal weights, as in the
     second; the grid is uniform. From the second one's public code: nothing is clipped; times come from the flow's
     density, rounded up to multiples of d; with guidance the teacher is asked once, for both parts in one batch.
+
+    Its velocity is the mean of the flow's from t to 0.
 
     Args:
         flow: path (straight) and head of teacher and student, and the density of the times.
@@ -120,26 +123,8 @@ class ConsistencyDistillation(Objective):
         error = mean_square(flow.head.velocity(flow.path, raw, z, t) - goal)
         return Loss(error, {"loss_distillation": error.detach().mean()}, times=t)
 
-    def loss_at(self, network: Network, x: Tensor, condition: Condition, t: Tensor, noise: Tensor) -> Tensor:
-        return self.flow.loss_at(network, x, condition, t, noise)
-
-    def predict(
-        self, network: Network, z: Tensor, t: Tensor, condition: Condition, step: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """(where the flow ends that passes z, what of z is noise if that is the data)."""
-        return self.flow.predict(network, z, t, condition)
-
-    def velocity(
-        self, network: Network, z: Tensor, t: Tensor, condition: Condition, step: Tensor | None = None
-    ) -> Tensor:
-        """The mean velocity from t to 0."""
-        return self.flow.velocity(network, z, t, condition)
-
     def time_grid(self, steps: int) -> Tensor:
         """Any number of steps from 1 to M: times as even as multiples of 1/M can be."""
         count = count_steps(steps, self.M)
         nearest = [(2 * i * self.M + count) // (2 * count) for i in range(count, -1, -1)]
         return torch.tensor(nearest, dtype=torch.float64) / self.M
-
-    def label_time(self, label: Tensor) -> Tensor:
-        return self.flow.label_time(label)

@@ -8,13 +8,14 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from objectives.base import Loss, Network, Objective, count_steps
+from objectives.base import Loss, Network, count_steps
 from objectives.condition import Condition
 from objectives.consistency import consistency_function, neighbours, pseudo_huber, stage_of
 from objectives.densities import LogitNormal
 from objectives.draws import AnyDraws
 from objectives.flow_matching import FlowMatching, mean_square, working_dtype
 from objectives.heads import EDMPreconditioned
+from objectives.over_flow import OverFlow
 from objectives.paths import VarianceExploding
 from objectives.weightings import Unweighted
 
@@ -22,7 +23,7 @@ _EDM = FlowMatching(path=VarianceExploding(), time=LogitNormal(-1.1, 2.0), head=
 _MOST = 2**20
 
 
-class ConsistencyTraining(Objective):
+class ConsistencyTraining(OverFlow):
     """Consistency training (iCT): f(z, σ) is where the flow carries z, and it is the same at two levels of noise.
 
         E 1/(σ_{i+1} − σ_i)·distance(f(x + σ_{i+1}·ε, σ_{i+1}), sg f(x + σ_i·ε, σ_i)), f = c_skip·z + c_out·F,
@@ -118,9 +119,6 @@ class ConsistencyTraining(Objective):
         distance = pseudo_huber(square, self.c) if self.distance == "pseudo_huber" else square
         return Loss(distance / (above - below), {"loss_consistency": square.detach().mean()}, times=t)
 
-    def loss_at(self, network: Network, x: Tensor, condition: Condition, t: Tensor, noise: Tensor) -> Tensor:
-        return self.flow.loss_at(network, x, condition, t, noise)
-
     def predict(
         self, network: Network, z: Tensor, t: Tensor, condition: Condition, step: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -138,6 +136,3 @@ class ConsistencyTraining(Objective):
         """Karras' grid of steps + 1 levels, whose last, σ_min, is left out: from there nothing is left to do."""
         grid = self.path.grid(count_steps(steps) + 1)
         return torch.cat((grid[:-2], grid[-1:]))
-
-    def label_time(self, label: Tensor) -> Tensor:
-        return self.flow.label_time(label)

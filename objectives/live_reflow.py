@@ -9,12 +9,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from objectives.base import Loss, Network, Objective
+from objectives.base import Loss, Network
 from objectives.condition import Condition
 from objectives.distillation import check_guidance, guided
 from objectives.draws import AnyDraws
 from objectives.flow_matching import FlowMatching, working_dtype
 from objectives.groups import leading, leading_condition, trailing, with_leading
+from objectives.over_flow import OverFlow
 from objectives.paths import Straight
 
 _RF = FlowMatching()
@@ -22,7 +23,7 @@ _LARGEST_GROUP = 64
 _MOST_STEPS = 2**16
 
 
-class LiveReflow(Objective):
+class LiveReflow(OverFlow):
     """Live reflow: on a share 1 − k of the rows flow matching, on the others reflow with pairs made on the spot.
 
         E ‖v(z, t, d) − (ε − x)‖², z = (1 − t)·x + t·ε, d = 1/M: x from the data; d = 1: x = x̂(ε),
@@ -78,7 +79,7 @@ class LiveReflow(Objective):
     def notation(self) -> str:
         return "live_reflow" if self.flow.notation == "rf" else f"live_reflow/{self.flow.notation}"
 
-    def _told(self, t: Tensor, step: Tensor | None) -> Tensor:
+    def told(self, t: Tensor, step: Tensor | None) -> Tensor:
         """1/M for steps of 1/M or less, 1 for longer ones; 1/M where there is no step."""
         finest, whole = torch.full_like(t, 1 / self.M), torch.ones_like(t)
         return finest if step is None else torch.where(step.to(t.dtype) > 1.001 * finest, whole, finest)
@@ -93,7 +94,7 @@ class LiveReflow(Objective):
         flow, asked, z = self.flow, guided(self.flow, network, self.guidance, condition), noise
         for i in range(self.steps):
             t = z.new_full(z.shape[:1], 1 - i / self.steps)
-            raw = flow.raw(asked, z, t, condition, self._told(t, None), dtype=dtype)
+            raw = flow.raw(asked, z, t, condition, self.told(t, None), dtype=dtype)
             z = z - flow.head.velocity(flow.path, raw, z, t) / self.steps
         return z
 
@@ -119,7 +120,7 @@ class LiveReflow(Objective):
             # Weights that autocast cast and cached without a gradient must not serve the forward pass below.
             torch.clear_autocast_cache()
         ends = with_leading(x.to(noise.dtype), end, group, 1)
-        step = with_leading(self._told(t, None), t.new_ones(len(end)), group, 1)
+        step = with_leading(self.told(t, None), t.new_ones(len(end)), group, 1)
         raw = flow.raw(network, flow.mix(ends, noise, t), t, condition, step, dtype=x.dtype)
         error = flow.errors(raw, ends, noise, t)
         logs = {
@@ -127,22 +128,3 @@ class LiveReflow(Objective):
             "loss_reflow": leading(error.detach(), group, 1).mean(),
         }
         return Loss(flow.weighted(error, t), logs, times=t, steps=step)
-
-    def loss_at(self, network: Network, x: Tensor, condition: Condition, t: Tensor, noise: Tensor) -> Tensor:
-        return self.flow.loss_at(network, x, condition, t, noise, self._told(t, None))
-
-    def predict(
-        self, network: Network, z: Tensor, t: Tensor, condition: Condition, step: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        return self.flow.predict(network, z, t, condition, self._told(t, step))
-
-    def velocity(
-        self, network: Network, z: Tensor, t: Tensor, condition: Condition, step: Tensor | None = None
-    ) -> Tensor:
-        return self.flow.velocity(network, z, t, condition, self._told(t, step))
-
-    def time_grid(self, steps: int) -> Tensor:
-        return self.flow.time_grid(steps)
-
-    def label_time(self, label: Tensor) -> Tensor:
-        return self.flow.label_time(label)

@@ -10,13 +10,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from objectives.base import Loss, Network, Objective
+from objectives.base import Loss, Network
 from objectives.condition import Condition, with_null
 from objectives.densities import LogitNormal
 from objectives.draws import AnyDraws
 from objectives.flow_matching import FlowMatching, mean_square, working_dtype
 from objectives.groups import leading, leading_condition, trailing, with_leading
 from objectives.heads.base import rows
+from objectives.over_flow import OverFlow
 from objectives.paths import Straight
 from objectives.tangents import along
 from objectives.weightings import Unweighted
@@ -25,7 +26,7 @@ _LOGNORM = FlowMatching(time=LogitNormal(-0.4, 1.0))
 _LARGEST_GROUP = 64
 
 
-class MeanFlow(Objective):
+class MeanFlow(OverFlow):
     """MeanFlow: u(z, t, d) is the mean velocity over a step from t to t − d, of any length d ≥ 0.
 
     From d·u = ∫ v over the step follows u = v − d·(d/dt)u with the step's end held fixed, so the loss is
@@ -107,6 +108,9 @@ class MeanFlow(Objective):
     @property
     def notation(self) -> str:
         return "mean_flow" if self.flow.notation == _LOGNORM.notation else f"mean_flow/{self.flow.notation}"
+
+    def told(self, t: Tensor, step: Tensor | None) -> Tensor:
+        return torch.zeros_like(t) if step is None else step
 
     @torch.no_grad()
     def target(
@@ -194,22 +198,3 @@ class MeanFlow(Objective):
             logs["loss_flow"] = trailing(error.detach(), group, count).mean()
         weight = (error.detach() + self.c / x[0].numel()) ** -self.p
         return Loss(weight * error, logs, times=t, steps=step)
-
-    def loss_at(self, network: Network, x: Tensor, condition: Condition, t: Tensor, noise: Tensor) -> Tensor:
-        return self.flow.loss_at(network, x, condition, t, noise, torch.zeros_like(t))
-
-    def predict(
-        self, network: Network, z: Tensor, t: Tensor, condition: Condition, step: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        return self.flow.predict(network, z, t, condition, torch.zeros_like(t) if step is None else step)
-
-    def velocity(
-        self, network: Network, z: Tensor, t: Tensor, condition: Condition, step: Tensor | None = None
-    ) -> Tensor:
-        return self.flow.velocity(network, z, t, condition, torch.zeros_like(t) if step is None else step)
-
-    def time_grid(self, steps: int) -> Tensor:
-        return self.flow.time_grid(steps)
-
-    def label_time(self, label: Tensor) -> Tensor:
-        return self.flow.label_time(label)

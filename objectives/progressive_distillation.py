@@ -8,12 +8,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from objectives.base import Loss, Network, Objective
+from objectives.base import Loss, Network
 from objectives.condition import Condition
 from objectives.distillation import check_flow, check_guidance, guided, needed, starts
 from objectives.draws import AnyDraws
 from objectives.flow_matching import FlowMatching, mean_square, working_dtype
 from objectives.heads.base import rows
+from objectives.over_flow import OverFlow
 from objectives.phases import phase_of
 from objectives.shortcut_grid import binary_times
 
@@ -21,7 +22,7 @@ _RF = FlowMatching()
 _LARGEST_M = 2**16
 
 
-class ProgressiveDistillation(Objective):
+class ProgressiveDistillation(OverFlow):
     """Progressive distillation: in phase p the student's step of d = 2^(p+1)/M is the teacher's two of d/2.
 
         E ‖v(z, t) − (u₁ + u₂)/2‖², u₁ = v_teacher(z, t), u₂ = v_teacher(z − d/2·u₁, t − d/2), t = d, 2d, … 1.
@@ -37,6 +38,8 @@ class ProgressiveDistillation(Objective):
     Where this departs from the first paper: the straight path and velocities of equal weight, as in the second. From
     the second one's public code: nothing is clipped; times come from the flow's density, rounded up to multiples of d;
     phases divide the training evenly whatever its length is; guidance is one batched call.
+
+    Its velocity is the mean over a step of the length that the student was last trained for.
 
     Args:
         flow: path (straight) and head of teacher and student, and the density of the times.
@@ -121,23 +124,6 @@ class ProgressiveDistillation(Objective):
         error = mean_square(flow.head.velocity(flow.path, raw, z, t) - target)
         return Loss(error, {"loss_distillation": error.detach().mean()}, times=t, steps=step)
 
-    def loss_at(self, network: Network, x: Tensor, condition: Condition, t: Tensor, noise: Tensor) -> Tensor:
-        return self.flow.loss_at(network, x, condition, t, noise)
-
-    def predict(
-        self, network: Network, z: Tensor, t: Tensor, condition: Condition, step: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        return self.flow.predict(network, z, t, condition)
-
-    def velocity(
-        self, network: Network, z: Tensor, t: Tensor, condition: Condition, step: Tensor | None = None
-    ) -> Tensor:
-        """The mean velocity over a step of the length that the student was last trained for."""
-        return self.flow.velocity(network, z, t, condition)
-
     def time_grid(self, steps: int) -> Tensor:
         """Any number of steps from 1 to M, each a binary one that starts at a multiple of its own length."""
         return torch.tensor(binary_times(steps, self.M), dtype=torch.float64)
-
-    def label_time(self, label: Tensor) -> Tensor:
-        return self.flow.label_time(label)

@@ -6,17 +6,18 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from objectives.base import Loss, Network, Objective
+from objectives.base import Loss, Network
 from objectives.condition import Condition
 from objectives.couplings import GivenPairs, Independent
 from objectives.draws import AnyDraws
 from objectives.flow_matching import FlowMatching
+from objectives.over_flow import OverFlow
 from objectives.paths import Straight
 
 _RF = FlowMatching()
 
 
-class Reflow(Objective):
+class Reflow(OverFlow):
     """Reflow: flow matching on pairs (x, ε) of a trained flow, x being where it ends that begins in ε.
 
         E w(t)·‖raw(z, t) − target(x, ε, t)‖², z = (1 − t)·x + t·ε, velocity ε − x.
@@ -74,25 +75,6 @@ class Reflow(Objective):
             ValueError: draws without it.
         """
         return self.flow.loss(network, x, condition, draws)
-
-    def loss_at(self, network: Network, x: Tensor, condition: Condition, t: Tensor, noise: Tensor) -> Tensor:
-        return self.flow.loss_at(network, x, condition, t, noise)
-
-    def predict(
-        self, network: Network, z: Tensor, t: Tensor, condition: Condition, step: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        return self.flow.predict(network, z, t, condition)
-
-    def velocity(
-        self, network: Network, z: Tensor, t: Tensor, condition: Condition, step: Tensor | None = None
-    ) -> Tensor:
-        return self.flow.velocity(network, z, t, condition)
-
-    def time_grid(self, steps: int) -> Tensor:
-        return self.flow.time_grid(steps)
-
-    def label_time(self, label: Tensor) -> Tensor:
-        return self.flow.label_time(label)
 
 
 def _coupled(flow: FlowMatching, coupling: Independent | GivenPairs) -> FlowMatching:

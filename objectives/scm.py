@@ -9,13 +9,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from objectives.base import Loss, Network, Objective
+from objectives.base import Loss, Network
 from objectives.condition import Condition
 from objectives.densities import TanNormal
 from objectives.draws import AnyDraws
 from objectives.flow_matching import FlowMatching, mean_square, working_dtype
 from objectives.heads import TrigFlow
 from objectives.heads.base import rows
+from objectives.over_flow import OverFlow
 from objectives.paths import Trig
 from objectives.tangents import along
 from objectives.weightings import LearnedUncertainty, Unweighted
@@ -23,7 +24,7 @@ from objectives.weightings import LearnedUncertainty, Unweighted
 _TRIG = FlowMatching(path=Trig(), time=TanNormal(), head=TrigFlow())
 
 
-class SCM(Objective):
+class SCM(OverFlow):
     """sCM, consistency training in continuous time: f(z, t) is where the flow ends, so it does not change along it.
 
     On the path z = cos θ·x + σ_data·sin θ·ε, θ = πt/2, with f = cos θ·z − sin θ·σ_data·F(z/σ_data, t), the loss moves
@@ -140,24 +141,3 @@ class SCM(Objective):
             g = g / rows(torch.sqrt(size) + self.c, g)
         error = mean_square(own - (own.detach() + g))
         return Loss(self.weighting.weigh(error, self.path, flow.head, t), {"loss_tangent": size.mean()}, times=t)
-
-    def loss_at(self, network: Network, x: Tensor, condition: Condition, t: Tensor, noise: Tensor) -> Tensor:
-        return self.flow.loss_at(network, x, condition, t, noise)
-
-    def predict(
-        self, network: Network, z: Tensor, t: Tensor, condition: Condition, step: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """(f, what of z is noise if f is the data)."""
-        return self.flow.predict(network, z, t, condition)
-
-    def velocity(
-        self, network: Network, z: Tensor, t: Tensor, condition: Condition, step: Tensor | None = None
-    ) -> Tensor:
-        """dz/dt of the prediction."""
-        return self.flow.velocity(network, z, t, condition)
-
-    def time_grid(self, steps: int) -> Tensor:
-        return self.flow.time_grid(steps)
-
-    def label_time(self, label: Tensor) -> Tensor:
-        return self.flow.label_time(label)
