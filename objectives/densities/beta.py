@@ -6,6 +6,7 @@ import functools
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -77,16 +78,22 @@ def _cubic(logits: Tensor, slopes: Tensor, left: Tensor, s: Tensor) -> tuple[Ten
     return y0 + s * (m0 + s * (second + s * third)), m0 + s * (2 * second + s * 3 * third)
 
 
+def _inverse(alpha: float, beta: float, u: np.ndarray) -> np.ndarray:
+    """The quantile of u; of tiny u, of which SciPy may find none (at α = 1.03, β = 0.25), by its series' first term."""
+    from scipy import special
+
+    t = special.betaincinv(alpha, beta, u)
+    return np.where(np.isnan(t) & (u < 1e-12), (u * alpha * special.beta(alpha, beta)) ** (1 / alpha), t)
+
+
 @functools.lru_cache(maxsize=64)
 def _table(density: Beta, device: torch.device) -> tuple[Tensor, Tensor]:
     """logit t at evenly spaced logit u, and d logit t/d logit u there; each half from its own end, without 1 − t."""
-    from scipy import special
-
     alpha, beta = density.alpha, density.beta
     logit_u = torch.linspace(-_REACH, _REACH, _KNOTS, dtype=torch.float64, device="cpu")
     lower, upper = torch.sigmoid(logit_u).numpy(), torch.sigmoid(-logit_u).numpy()
-    t = torch.from_numpy(special.betaincinv(alpha, beta, lower))
-    rest = torch.from_numpy(special.betaincinv(beta, alpha, upper))
+    t = torch.from_numpy(_inverse(alpha, beta, lower))
+    rest = torch.from_numpy(_inverse(beta, alpha, upper))
     log_t = torch.where(t < 0.5, t.log(), torch.log1p(-rest))
     log_rest = torch.where(t < 0.5, torch.log1p(-t), rest.log())
     log_slope = torch.nn.functional.logsigmoid(logit_u) + torch.nn.functional.logsigmoid(-logit_u)
