@@ -95,7 +95,7 @@ class SCM(OverFlow):
 
     @torch.no_grad()
     def tangent(
-        self, network: Network, z: Tensor, t: Tensor, condition: Condition, slope: Tensor, *, raw: Tensor, ramp: float
+        self, network: Network, z: Tensor, t: Tensor, condition: Condition, slope: Tensor, *, ramp: float
     ) -> Tensor:
         """g (B, …), before it is normalised; cos θ·df/dθ where ramp = 1.
 
@@ -103,19 +103,18 @@ class SCM(OverFlow):
             network: whose F is derived.
             z, slope: (B, …), slope being dz/dθ.
             t: (B,).
-            raw: F at z.
             ramp: r.
         """
         sigma_data = self._sigma_data
         cosine, sine = rows(self.path.a(t), z), rows(torch.sin(0.5 * math.pi * t), z)
         both = self.path.a(t) * torch.sin(0.5 * math.pi * t)
-        _, rate = along(
+        raw, rate = along(
             lambda fed, label: network(fed, label, condition),
             (z / sigma_data, self.flow.head.label(self.path, t).to(z.dtype)),
             (rows(both, z) * slope / sigma_data, (2 / math.pi * both).to(z.dtype)),
         )
         change = cosine * sine * z + sigma_data * rate.to(z.dtype)
-        return -(cosine**2) * (sigma_data * raw - slope) - ramp * change
+        return -(cosine**2) * (sigma_data * raw.to(z.dtype) - slope) - ramp * change
 
     def loss(
         self,
@@ -132,12 +131,12 @@ class SCM(OverFlow):
         t = flow.times(draws.uniform("time", x.shape[:1], working_dtype(x)))
         condition = flow.dropped(condition, draws, len(x))
         z = flow.mix(x, noise, t)
-        own = flow.raw(network, z, t, condition, dtype=x.dtype)
-        # After the pass with a gradient, so that autocast caches no weight without one.
         slope = rows(self.path.a(t), z) * self._sigma_data * noise - rows(torch.sin(0.5 * math.pi * t), z) * x
-        g = self.tangent(network, z, t, condition, slope, raw=own.detach(), ramp=self.ramp(progress))
+        # Before the pass with a gradient, so that not both need their memory at once.
+        g = self.tangent(network, z, t, condition, slope, ramp=self.ramp(progress))
         size = mean_square(g)
         if self.normalised:
             g = g / rows(torch.sqrt(size) + self.c, g)
+        own = flow.raw(network, z, t, condition, dtype=x.dtype)
         error = mean_square(own - (own.detach() + g))
         return Loss(self.weighting.weigh(error, self.path, flow.head, t), {"loss_tangent": size.mean()}, times=t)
