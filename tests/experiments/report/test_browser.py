@@ -12,24 +12,13 @@ import pytest
 
 from experiments.files import write_atomically
 
+from .reader import PARTS, show, wait_for
+
 Open = Callable[..., Any]
 
 
 def column(shown: Any, index: int) -> list[str]:
     return shown.locator(f"#results-rows tbody tr > :nth-child({index + 1})").all_inner_texts()
-
-
-def wait_for(shown: Any, selector: str, count: int) -> None:
-    """Until so many elements are there."""
-    shown.wait_for_function("([s, n]) => document.querySelectorAll(s).length === n", arg=[selector, count])
-
-
-def show(shown: Any, part: str) -> Any:
-    """Scroll to a section and give what was drawn there."""
-    shown.locator(f"#{part}").scroll_into_view_if_needed()
-    shown.wait_for_selector(f"#{part}-part > *")
-    shown.locator(f"#{part}").scroll_into_view_if_needed()  # what was drawn above it may have moved it
-    return shown.locator(f"#{part}-part")
 
 
 def leading(texts: list[str]) -> list[float]:
@@ -154,7 +143,7 @@ def test_text_and_lines_stand_out_from_the_paper(open_page: Open, grid: Path, sc
 
 def test_every_control_has_a_name_and_no_two_elements_share_an_id(open_page: Open, grid: Path) -> None:
     shown = open_page(grid)
-    for part in ("quality", "pareto", "heatmap", "curves", "times", "samples", "cells"):
+    for part in PARTS:
         show(shown, part)
     named = "(e) => (e.labels?.[0]?.innerText ?? e.getAttribute('aria-label') ?? e.innerText).trim()"
     controls = shown.locator("button, select, input").all()

@@ -8,20 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .reader import show, wait_for
+
 Open = Callable[..., Any]
-
-
-def wait_for(shown: Any, selector: str, count: int) -> None:
-    """Until so many elements are there."""
-    shown.wait_for_function("([s, n]) => document.querySelectorAll(s).length === n", arg=[selector, count])
-
-
-def show(shown: Any, part: str) -> Any:
-    """Scroll to a section and give what was drawn there."""
-    shown.locator(f"#{part}").scroll_into_view_if_needed()
-    shown.wait_for_selector(f"#{part}-part > *")
-    shown.locator(f"#{part}").scroll_into_view_if_needed()  # what was drawn above it may have moved it
-    return shown.locator(f"#{part}-part")
 
 
 def test_the_slider_goes_through_the_steps(open_page: Open, grid: Path) -> None:

@@ -43,7 +43,7 @@ function openCell(details) {
   const code = (value) => (value === undefined ? "–" : make("code", {}, value));
   details.append(Number(baseline) === index ? make("p", { class: "quiet" }, "This is the baseline.")
     : keys.length === 0 ? make("p", { class: "quiet" }, `No difference to ${data.cells[baseline].name}.`)
-      : make("div", { class: "wide" }, table(title, ["option", "baseline", "this cell"], keys.map((key) => [make("th", { scope: "row" }, key), make("td", {}, code(other[key])), make("td", {}, code(own[key]))]))));
+      : scroller(`Difference of ${cell.name} to ${data.cells[baseline].name}`, table(title, ["option", "baseline", "this cell"], keys.map((key) => [make("th", { scope: "row" }, key), make("td", {}, code(other[key])), make("td", {}, code(own[key]))]))));
   const lines = Object.keys(own).sort().map((key) => `${key}: ${own[key]}`).join("\n");
   details.append(make("details", { class: "numbers" }, make("summary", {}, "The whole configuration"), make("pre", { tabindex: 0 }, lines)));
 }

@@ -28,6 +28,9 @@ function numberTable(caption, head, body, texts) {
   return table(caption, cells(head, "th", { scope: "col" }), body.map((row) => cells(row, "td")));
 }
 
+// What may be wider than the window: scrolled by itself, from the keyboard too, and so it needs a name.
+const scroller = (title, child) => make("div", { class: "wide", tabindex: 0, role: "region", "aria-label": title }, child);
+
 // A labelled select: options are [value, text] or texts.
 function select(label, options, value, onchange) {
   const pairs = options.map((option) => (Array.isArray(option) ? option : [option, option]));

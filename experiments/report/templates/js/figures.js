@@ -62,7 +62,7 @@ function numbers(spec, title) {
       line.name, panel.title, line.points?.[at] ?? tickText(value), number(line.y[at]), ...(band ? [number(line.low?.[at]), number(line.high?.[at])] : []),
     ])));
     const head = ["line", "panel", spec.xlabel, spec.ylabel, ...(band ? ["lower end", "upper end"] : [])];
-    details.append(make("div", { class: "wide", tabindex: 0, role: "region", "aria-label": `Numbers of ${title}` }, numberTable(title, head, body, 2)));
+    details.append(scroller(`Numbers of ${title}`, numberTable(title, head, body, 2)));
   });
   return details;
 }

@@ -98,8 +98,8 @@ function drawHeat(part, { across, down, values }, steps, free) {
   const caption = `${weightsName(data.settings[at("setting")])}${free ? "" : `, ${stepsName(steps)}`}; brighter is better${into === Math.log ? ", colours on a log scale" : ""}. Where several rows share a place, their mean.`;
   const details = make("details", { class: "numbers" }, make("summary", {}, "The numbers"));
   details.addEventListener("toggle", () => {
-    if (details.childElementCount === 1) details.append(make("div", { class: "wide", tabindex: 0, role: "region", "aria-label": `Numbers of ${title}` }, table(title, [`${chosen.down} \\ ${chosen.across}`, ...across],
+    if (details.childElementCount === 1) details.append(scroller(`Numbers of ${title}`, table(title, [`${chosen.down} \\ ${chosen.across}`, ...across],
       down.map((name) => [make("th", { scope: "row" }, name), ...across.map((other) => number(means.get(JSON.stringify([name, other]))))]))));
   });
-  return part.append(make("figure", {}, make("figcaption", {}, make("strong", {}, `${title}. `), caption), make("div", { class: "wide" }, svg), details));
+  return part.append(make("figure", {}, make("figcaption", {}, make("strong", {}, `${title}. `), caption), scroller(title, svg), details));
 }

@@ -51,7 +51,7 @@ function startPareto() {
       title: `${described.short} against ${xlabel}`,
       caption: `Each mark is a row at a number of steps, ${weightsName(data.settings[setting])}. The line joins what nothing beats in both: ${wanted(described)} and further left is better.`,
     });
-    part.append(make("div", { class: "wide" }, numberTable("What nothing beats in both, by rising cost", ["row", "steps", xlabel, metricAxis(described)],
+    part.append(scroller("What nothing beats in both", numberTable("What nothing beats in both, by rising cost", ["row", "steps", xlabel, metricAxis(described)],
       best.map(({ row, steps, cost, mean }) => [rowName(row), steps, tickText(cost), number(mean)]), 1)));
   });
 }

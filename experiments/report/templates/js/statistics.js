@@ -7,7 +7,7 @@ const percent = (found) => withEnds(found && found.map((value) => value === null
 // The first `texts` columns are words, the others numbers.
 function statisticsPart(part, title, text, head, body, texts) {
   if (!body.length) return;
-  part.append(make("h3", {}, title), make("div", { class: "wide", tabindex: 0, role: "region", "aria-label": title }, numberTable(text, head, body, texts)));
+  part.append(make("h3", {}, title), scroller(title, numberTable(text, head, body, texts)));
 }
 
 function startStatistics() {
