@@ -25,7 +25,7 @@ RUNS = {
     "backbones": 26,
     "densities": 36,
     "ema": 32,
-    "fewstep_family": 87,
+    "fewstep_family": 90,
     "guidance": 16,
     "learning_rate": 32,
     "quickstart": 12,
