@@ -30,7 +30,7 @@ RUNS = {
     "learning_rate": 32,
     "quickstart": 12,
     "scaling": 30,
-    "sd3_backbones": 22,
+    "sd3_backbones": 33,
     "sd3_formulations": 122,
     "shortcut": 30,
     "shortcut_M": 21,
