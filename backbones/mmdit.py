@@ -56,8 +56,8 @@ class Stream(nn.Module):
             self.norm2 = norm(width)
             self.mlp = FeedForward(width=width, ratio=mlp_ratio)
 
-    def before(self, x: Tensor, y: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Tokens x (B, N, D) projected for the joint attention (B, N, 3, h, k), and what :meth:`after` needs."""
+    def before(self, x: Tensor, y: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, ...]]:
+        """Tokens x (B, N, D) projected for the joint attention, in two pieces, and what :meth:`after` needs."""
         shift, scale, *rest = self.adaLN_modulation(y).chunk(self.count, dim=1)
         normed = self.norm1(x)
         if self.attn2 is not None:
@@ -98,7 +98,8 @@ class JointBlock(nn.Module):
         """Vector (B, D), key mask (B, 1, 1, sum of N) and each stream's tokens (B, N, D) to each stream's tokens."""
         weights = [w for w in (self.context_block, self.second_context_block, self.x_block) if w is not None]
         before = [w.before(x, y) for w, x in zip(weights, streams, strict=True)]
-        together = parted(torch.cat([qkv for qkv, _ in before], dim=1), _scales(weights, streams))
+        qk, v = (torch.cat(pieces, dim=1) for pieces in zip(*(projected for projected, _ in before), strict=True))
+        together = parted(qk, v, _scales(weights, streams))
         attended = attend(*together, mask).split([x.shape[1] for x in streams], dim=1)
         each = zip(weights, streams, attended, before, strict=True)
         return tuple(w.after(x, a, rest) for w, x, a, (_, rest) in each)

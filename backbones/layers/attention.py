@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import rms_norm, scaled_dot_product_attention
+from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention
 
 Heads = tuple[Tensor, Tensor, Tensor]
 """Queries, keys and values, each (B, h, N, k)."""
@@ -45,9 +45,20 @@ class Attention(nn.Module):
         self.ln_k = HeadScale(width // heads) if qk_norm else None
         self.proj = nn.Linear(width, width) if project else nn.Identity()
 
-    def project(self, x: Tensor) -> Tensor:
-        """Tokens (B, N, D) to queries, keys and values side by side, (B, N, 3, h, k), not normalised yet."""
-        return self.qkv(x).unflatten(-1, (3, self.heads, -1))
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (B, N, D) to queries and keys (B, N, 2, h, k), not normalised yet, and values (B, N, 1, h, k).
+
+        One product gives all three, unless there is a norm. Its gradient keeps queries and keys, and what a compiler
+        keeps of one product would hold the values too, beside those that the attention keeps.
+        """
+        if self.ln_q is None:
+            qk, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).split([2, 1], dim=2)
+            return qk, v
+        width = x.shape[-1]
+        weights = self.qkv.weight.split([2 * width, width])
+        biases = (None, None) if self.qkv.bias is None else self.qkv.bias.split([2 * width, width])
+        qk, v = (linear(x, weight, bias) for weight, bias in zip(weights, biases, strict=True))
+        return qk.unflatten(-1, (2, self.heads, -1)), v.unflatten(-1, (1, self.heads, -1))
 
     def scales(self) -> Tensor | None:
         """The scales (2, 1, k) of normalised queries and keys; None where they are not normalised."""
@@ -57,7 +68,7 @@ class Attention(nn.Module):
 
     def split(self, x: Tensor) -> Heads:
         """Project tokens (B, N, D) to queries, keys and values, each (B, h, N, k)."""
-        return parted(self.project(x), self.scales())
+        return parted(*self.project(x), self.scales())
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Let tokens (B, N, D) attend to one another, but for masked keys (see :func:`attend`); (B, N, D)."""
@@ -102,22 +113,20 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     return scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
 
 
-def parted(qkv: Tensor, scales: Tensor | None = None) -> Heads:
+def parted(qk: Tensor, v: Tensor, scales: Tensor | None = None) -> Heads:
     """Queries, keys and values of all heads, queries and keys RMS-normalised where there are scales for them.
 
     Both are normalised at once, in the scales' dtype, before the heads come in front of the tokens: one pass over what
     lies in one piece.
 
     Args:
-        qkv: (B, N, 3, h, k).
+        qk: (B, N, 2, h, k).
+        v: (B, N, 1, h, k).
         scales: (2, 1, k), or (N, 2, 1, k) where tokens of several streams have scales of their own.
     """
-    if scales is None:
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        return q, k, v
-    both, v = qkv.split([2, 1], dim=2)
-    normed = rms_norm(both.to(scales.dtype), both.shape[-1:], eps=EPSILON) * scales
-    q, k = normed.to(qkv.dtype).permute(2, 0, 3, 1, 4).unbind(0)
+    if scales is not None:
+        qk = (rms_norm(qk.to(scales.dtype), qk.shape[-1:], eps=EPSILON) * scales).to(qk.dtype)
+    q, k = qk.permute(2, 0, 3, 1, 4).unbind(0)
     return q, k, v.squeeze(2).transpose(1, 2)
 
 

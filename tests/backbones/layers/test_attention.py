@@ -43,7 +43,7 @@ def test_masked_keys_do_not_enter() -> None:
 def test_normalised_queries_and_keys_have_their_own_scales_and_values_none() -> None:
     torch.manual_seed(0)
     qkv, scales = torch.randn(2, 5, 3, 3, 4), torch.randn(2, 1, 4)
-    q, k, v = parted(qkv, scales)
+    q, k, v = parted(qkv[:, :, :2], qkv[:, :, 2:], scales)
     normed = qkv / (qkv.square().mean(-1, keepdim=True) + 1e-6).sqrt()
     torch.testing.assert_close(q, (normed[:, :, 0] * scales[0]).transpose(1, 2))
     torch.testing.assert_close(k, (normed[:, :, 1] * scales[1]).transpose(1, 2))
@@ -52,9 +52,9 @@ def test_normalised_queries_and_keys_have_their_own_scales_and_values_none() -> 
 
 def test_each_token_can_have_scales_of_its_own() -> None:
     torch.manual_seed(0)
-    qkv, scales = torch.randn(2, 5, 3, 3, 4), torch.randn(2, 2, 1, 4)
-    first, last = parted(qkv[:, :2], scales[0]), parted(qkv[:, 2:], scales[1])
-    together = parted(qkv, scales[[0, 0, 1, 1, 1]])
+    qk, v, scales = torch.randn(2, 5, 2, 3, 4), torch.randn(2, 5, 1, 3, 4), torch.randn(2, 2, 1, 4)
+    first, last = parted(qk[:, :2], v[:, :2], scales[0]), parted(qk[:, 2:], v[:, 2:], scales[1])
+    together = parted(qk, v, scales[[0, 0, 1, 1, 1]])
     for whole, one, other in zip(together, first, last, strict=True):
         torch.testing.assert_close(whole, torch.cat([one, other], dim=2))
 
@@ -62,10 +62,10 @@ def test_each_token_can_have_scales_of_its_own() -> None:
 def test_queries_are_normalised_in_the_scales_dtype() -> None:
     """What autocast gives in bfloat16 is normalised in the weights' float32, and comes back in bfloat16."""
     torch.manual_seed(0)
-    qkv = torch.randn(2, 5, 3, 3, 4).bfloat16()
-    q, k, v = parted(qkv, torch.ones(2, 1, 4))
-    assert {q.dtype, k.dtype, v.dtype} == {torch.bfloat16}
-    assert torch.equal(q, parted(qkv.float(), torch.ones(2, 1, 4))[0].bfloat16())
+    qk, v = torch.randn(2, 5, 2, 3, 4).bfloat16(), torch.randn(2, 5, 1, 3, 4).bfloat16()
+    q, k, values = parted(qk, v, torch.ones(2, 1, 4))
+    assert {q.dtype, k.dtype, values.dtype} == {torch.bfloat16}
+    assert torch.equal(q, parted(qk.float(), v, torch.ones(2, 1, 4))[0].bfloat16())
 
 
 def test_masked_self_attention_is_that_of_the_other_tokens() -> None:
