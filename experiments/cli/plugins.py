@@ -185,7 +185,7 @@ def _short(value: Any) -> str:
         return f"{value.get('name', '')}({inner})"
     if isinstance(value, bool) or value is None:
         return {None: "null", True: "true", False: "false"}[value]
-    return ",".join(_short(item) for item in value) if isinstance(value, list) else str(value)
+    return f"[{','.join(map(_short, value))}]" if isinstance(value, list) else str(value)
 
 
 def _describe_facts(config: Config, named: list[str]) -> None:
