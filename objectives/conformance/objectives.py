@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,6 +60,22 @@ class TinyNetwork(nn.Module):
     def forward(self, z: Tensor, t: Tensor, condition: object = None, step: Tensor | None = None) -> Tensor:
         step = torch.zeros_like(t) if step is None else step
         return self.layers(torch.cat((z, t[:, None], step[:, None]), dim=1))
+
+
+class _Labelled(TinyNetwork):
+    """The perceptron in float64, its output scaled by 1.5 + label/2 where a row has a label that is not dropped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.double()
+
+    def forward(self, z: Tensor, t: Tensor, condition: Any = None, step: Tensor | None = None) -> Tensor:
+        out = super().forward(z, t, condition, step)
+        if condition is None:
+            return out
+        drop = condition.get("drop", torch.zeros(len(z), dtype=torch.bool))
+        drop = drop.all(dim=1) if drop.dim() == 2 else drop
+        return out * torch.where(drop, 1.0, 1.0 + 0.5 * (1 + condition["label"].to(out.dtype)))[:, None]
 
 
 class ObjectiveConformance:
@@ -129,6 +147,41 @@ class ObjectiveConformance:
 
         parts = torch.cat([losses(part) for part in positions.split(objective.batch_multiple)])
         close(parts, losses(positions), 1e-10)
+
+    @EXACT
+    @given(st.data())
+    def test_the_condition_is_learned(self, data: st.DataObject) -> None:
+        """What the network is told of a row changes its loss, and nothing else of the batch's does."""
+        objective, rows = data.draw(self.objectives()), 64 * 12
+        rows -= rows % objective.batch_multiple
+        group = torch.arange(rows) // objective.batch_multiple
+        x, network = draws(rows).normal("data", (rows, 2), torch.float64), _Labelled()
+
+        def losses(label: Tensor) -> Tensor:
+            random = paired(objective, draws(rows))
+            return objective.loss(network, x, {"label": label}, random, **stand_ins(objective, network)).per_sample
+
+        told = torch.zeros(rows, dtype=torch.long)
+        others = group % 2
+        changed = losses(told) != losses(others)
+        assert float(changed[others == 1].double().mean()) > 0.5
+        assert not bool(changed[others == 0].any())
+
+    @EXACT
+    @given(st.data(), st.booleans())
+    def test_prediction_and_velocity_are_of_the_same_output(self, data: st.DataObject, whole: bool) -> None:
+        """z = a·x̂ + b·ε̂ and dz/dτ = (da/dτ)·x̂ + (db/dτ)·ε̂, whatever step is asked for."""
+        objective, network, rows = data.draw(self.objectives()), _Labelled(), 32
+        path, random = objective.path, draws(rows)
+        t = path.t_max * (0.05 + 0.9 * random.uniform("time", (rows,), torch.float64))
+        step = t if whole else None
+        z, condition = random.normal("data", (rows, 2), torch.float64), {"label": torch.arange(rows) % 3}
+        x, noise = objective.predict(network, z, t, condition, step)
+        a, b, da, db = (value[:, None] for value in (path.a(t), path.b(t), *path.rates(t)))
+        close(a * x + b * noise, z, 1e-8)
+        close(da * x + db * noise, objective.velocity(network, z, t, condition, step), 1e-8)
+        for other in (None, {"label": condition["label"] + 1}):
+            assert bool((objective.predict(network, z, t, other, step)[0] != x).any(dim=1).all())
 
     @EXACT
     @given(st.data())

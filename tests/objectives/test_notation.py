@@ -45,6 +45,10 @@ def test_any_parameters_come_back(m, s, family):
     assert formulation(written).notation == written
 
 
+def test_the_share_of_dropped_conditions_is_handed_on():
+    assert formulation("rf", condition_drop=0.3).condition_drop == 0.3
+
+
 @given(st.integers(-100, 175))
 def test_two_decimals_stay_two(hundredths):
     name = f"rf/mode({hundredths / 100:.2f})"
