@@ -99,7 +99,7 @@ def other(tmp_path: Path) -> Callable[..., Author]:
 def test_its_own_tests_pass(author: Author) -> None:
     done = author.pytest()
     assert done.returncode == 0, done.stdout
-    assert "17 passed" in done.stdout
+    assert "19 passed" in done.stdout
 
 
 def test_it_is_listed_with_its_package_and_described(author: Author) -> None:

@@ -211,14 +211,15 @@ def measure(case: Case, chosen: dict[str, Objective], *, pairs: int) -> Iterator
         yield Cost(name, passes, passes.units(derivative) / case.passes(flow).units(), whole, rest)
 
 
-def table(*, pairs: int, threads: int) -> Iterator[str]:
-    """Lines of a Markdown table for each case."""
+def table(*, pairs: int, threads: int, only: str = "") -> Iterator[str]:
+    """Lines of a Markdown table for each case, of the objectives whose names contain ``only``."""
     torch.set_num_threads(threads)
+    chosen = {name: objective for name, objective in objectives().items() if only in name}
     for case in cases():
         yield from (case.name, "")
         yield _row(HEADINGS)
         yield _row((":--", *["--:"] * (len(HEADINGS) - 1)))
-        yield from (_line(cost) for cost in measure(case, objectives(), pairs=pairs))
+        yield from (_line(cost) for cost in measure(case, chosen, pairs=pairs))
         yield ""
 
 

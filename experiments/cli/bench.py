@@ -48,11 +48,14 @@ def shortcut(pairs: int = 7, threads: int = 2, memory: bool = False) -> None:
 
 
 @app.command()
-def objectives(pairs: int = 21, threads: int = 1) -> None:
-    """A training step of every objective against plain rf's, beside its passes through the network, as Markdown."""
+def objectives(pairs: int = 21, threads: int = 1, only: str = "") -> None:
+    """A training step of every objective against plain rf's, beside its passes through the network, as Markdown.
+
+    --only takes a part of an objective's name.
+    """
     from experiments.bench.objectives import table
 
-    for line in table(pairs=pairs, threads=threads):
+    for line in table(pairs=pairs, threads=threads, only=only):
         print(line, flush=True)
 
 
