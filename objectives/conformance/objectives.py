@@ -75,7 +75,7 @@ class _Labelled(TinyNetwork):
             return out
         drop = condition.get("drop", torch.zeros(len(z), dtype=torch.bool))
         drop = drop.all(dim=1) if drop.dim() == 2 else drop
-        return out * torch.where(drop, 1.0, 1.0 + 0.5 * (1 + condition["label"].to(out.dtype)))[:, None]
+        return out * torch.where(drop, 1.0, 1.5 + 0.5 * condition["label"])[:, None]
 
 
 class ObjectiveConformance:
