@@ -45,11 +45,13 @@ class SCM(OverFlow):
     Where this departs from the paper: the network is told the path time 2θ/π, not θ; the warm-up is a share of
     training, theirs being 10,000 steps; the norm of g is per element, as in the published training scripts, so that c
     means the same at every size; the prior weight 1/(σ_data·tan θ), which those scripts multiply the error by, is left
-    to u, whose best value takes it in; training begins from the start, where the paper begins from a diffusion model.
+    to u, whose best value takes it in; training begins from a diffusion model, as in the paper, where ``start`` names
+    one (a run of this flow).
 
     Args:
         flow: path trig, head trig, and the density of the times.
-        warmup: share of training over which r rises, in [0, 1]; 0 for none.
+        warmup: share of training over which r rises, in [0, 1]; 0 for none. One too short makes the tangent, logged as
+            loss_tangent, grow several times.
         c: the tangent's normalisation, positive.
         normalised: whether the tangent is normalised.
         learned: whether there is a learned uncertainty u.

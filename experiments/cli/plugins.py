@@ -49,7 +49,7 @@ def _group(text: str) -> str:
     if text.casefold() in words:
         return words[text.casefold()]
     near = nearest(text, words)
-    guess = f"; did you mean {near!r}?" if near else ""
+    guess = f"; did you mean {near!r}?" if near else "."
     raise UserError(f"there is no group {text!r}{guess} Known: {', '.join(GROUPS)}")
 
 

@@ -208,12 +208,14 @@ def _varied(points: Sequence[Combination]) -> list[str]:
 def _joins(grid: Grid, first: Planned, second: Planned) -> bool:
     """Whether a second cell that is the same run is the first one again, and not a value without effect.
 
-    One factor at a time comes back to the baseline, and two grids of a study may share a cell if neither waits.
+    One factor at a time comes back to the baseline, and two grids of a study may share a cell if neither waits or both
+    are cut down to what is alike: such a cell waits for what either does.
     """
     if first.cell.grid == second.cell.grid:
         return second.point.around and first.config == second.config
-    waits = any(grid.block(name).after for name in (first.cell.grid, second.cell.grid))
-    return not waits and first.config == second.config
+    blocks = [grid.block(planned.cell.grid) for planned in (first, second)]
+    shared = all(block.alike for block in blocks) or not any(block.after for block in blocks)
+    return shared and first.config == second.config
 
 
 def _same_run(first: Cell, second: Cell, point: Combination) -> str:
@@ -226,15 +228,15 @@ def _same_run(first: Cell, second: Cell, point: Combination) -> str:
 
 def _staged(grid: Grid, found: list[Planned], members: Mapping[str, Mapping[str, Planned]]) -> list[Planned]:
     """The cells with what they have to wait for; ``members`` are the cells of each grid."""
-    waiting: dict[str, list[str]] = {}
+    waiting: dict[str, set[str]] = {}
     value = _Values().of
     for block in grid.blocks:
         cells = {name: list(members[name].values()) for name in (block.name, *block.after)}
         for planned, others in zip(cells[block.name], needs(block, cells, value), strict=True):
             if others:
-                waiting[planned.cell.hash] = sorted({other.cell.hash for other in others})
+                waiting.setdefault(planned.cell.hash, set()).update(other.cell.hash for other in others)
     return [
-        replace(one, cell=replace(one.cell, needs=waiting[one.cell.hash])) if one.cell.hash in waiting else one
+        replace(one, cell=replace(one.cell, needs=sorted(waiting[one.cell.hash]))) if one.cell.hash in waiting else one
         for one in found
     ]
 

@@ -63,7 +63,7 @@ def resolve_name(group: str, text: str) -> Resolved:
     torn = text.count("(") != text.count(")")
     raise ValueError(
         f"no {singular(group)} is called {text!r}"
-        + (f"; did you mean {near!r}?" if near else "")
+        + (f"; did you mean {near!r}?" if near else ".")
         + (" (its brackets do not match: inside [ ] YAML splits at commas, so quote such a name)" if torn else "")
         + f" Known: {', '.join(names) if names else 'none'}"
     )

@@ -25,7 +25,7 @@ RUNS = {
     "backbones": 26,
     "densities": 36,
     "ema": 32,
-    "fewstep_family": 90,
+    "fewstep_family": 99,
     "guidance": 16,
     "learning_rate": 32,
     "quickstart": 12,
@@ -140,6 +140,24 @@ grids:
     first = {cell.hash for cell in cells if cell.grid == "first"}
     assert len(first) == 2
     assert all(set(cell.needs) == first for cell in cells if cell.grid == "second")
+
+
+def test_stages_that_are_alike_after_the_cut_are_one_cell_that_waits_for_what_either_does(tmp_path: Path) -> None:
+    grid = read(
+        tmp_path,
+        """
+base: {data: points, backbone: mlp}
+seeds: [0]
+grids:
+  first: {base: {optimizer.lr: 1e-3}}
+  second: {base: {optimizer.lr: 2e-3}}
+  short: {base: {trainer.max_steps: 10, objective: shortcut}, after: {first: [seed]}}
+  long: {base: {trainer.max_steps: 20, objective: shortcut}, after: {second: [seed]}}
+""",
+    )
+    assert len(plan(grid)) == 4
+    first, second, both = plan(smoke(grid))
+    assert both.needs == sorted([first.hash, second.hash])
 
 
 def test_values_that_are_the_defaults_are_one_cell_of_a_cut_grid(tmp_path: Path) -> None:
