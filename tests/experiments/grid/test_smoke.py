@@ -25,7 +25,7 @@ RUNS = {
     "backbones": 26,
     "densities": 36,
     "ema": 32,
-    "fewstep_family": 99,
+    "fewstep_family": 101,
     "guidance": 16,
     "learning_rate": 32,
     "quickstart": 12,
