@@ -45,8 +45,8 @@ class SCM(OverFlow):
     Where this departs from the paper: the network is told the path time 2θ/π, not θ; the warm-up is a share of
     training, theirs being 10,000 steps; the norm of g is per element, as in the published training scripts, so that c
     means the same at every size; the prior weight 1/(σ_data·tan θ), which those scripts multiply the error by, is left
-    to u, whose best value takes it in; training begins from a diffusion model, as in the paper, where ``start`` names
-    one (a run of this flow).
+    to u, whose best value takes it in; training begins anew unless ``start`` names a diffusion model (a run of this
+    flow), from which the paper begins.
 
     Args:
         flow: path trig, head trig, and the density of the times.
